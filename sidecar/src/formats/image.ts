@@ -1,0 +1,30 @@
+import type { Digest, ImagePath, Position } from "./entry.js";
+
+/** One file of an image: the state of all databases at a position, a pure fold over the log's operations. */
+export type ImageFile =
+  /**
+   * A WAL or MANIFEST. Its bytes: the object `base` if there is one (its first `base.size` bytes), then the append operations of the
+   * slots from `firstSlot` on. Of slots older than a snapshot's, only the operations for such files are read.
+   */
+  | {
+      readonly kind: "append";
+      readonly size: number;
+      readonly firstSlot: number;
+      readonly base?: { readonly key: string; readonly size: number; readonly sha256: Digest };
+    }
+  | {
+      readonly kind: "table";
+      readonly size: number;
+      readonly sha256: Digest;
+      readonly key: string;
+      readonly permissions: number;
+    }
+  /** `bytes` in base64 in JSON. */
+  | { readonly kind: "small"; readonly permissions: number; readonly bytes: Uint8Array }
+  | { readonly kind: "directory"; readonly permissions: number };
+
+export interface ImageState {
+  readonly position: Position;
+  readonly epoch: number;
+  readonly files: ReadonlyMap<ImagePath, ImageFile>;
+}

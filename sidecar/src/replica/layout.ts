@@ -1,0 +1,24 @@
+import type { ImagePath } from "../formats/entry.js";
+
+/** Where the databases are on this member's disk; the image's names are the same on every member, the directories need not be. */
+export interface DatabaseLocation {
+  readonly name: string;
+  /** Absolute directory of the database. */
+  readonly path: string;
+  /** Absolute directory of its WALs if separate. */
+  readonly walPath?: string | undefined;
+}
+
+export interface Layout {
+  /** Absolute; companions are relative to it; `.metamaster/` lies in it. */
+  readonly dataDirectory: string;
+  /** In the order in which the master writes them. */
+  readonly databases: readonly DatabaseLocation[];
+  /** Paths or globs relative to dataDirectory. */
+  readonly companions: readonly string[];
+}
+
+export interface LayoutMap {
+  /** Absolute local path of a file of the image; throws `ImagePathInvalid` (corrupt) for a path outside the layout. */
+  toLocal(file: ImagePath): string;
+}
