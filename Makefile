@@ -1,30 +1,61 @@
-# Any Node >= 20 on PATH will do for `make`: the Node that runs everything comes from the lock file.
+# Any Node >= 20 on PATH will do for `make`: the Node that runs everything comes with the lock file.
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 JEST = node --experimental-vm-modules --no-warnings node_modules/jest/bin/jest.js
+SEEDS ?= 10000
 
-.PHONY: install build test unit e2e-data lint format sim demo bench clean
-.DEFAULT_GOAL := build
+.PHONY: build install test test-tools unit e2e sim lint format docs demo bench clean help
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo    three members, a killed primary, a switchover, a new member, a restore: live, in under a minute"
+	@echo "make test    every test that needs no Kubernetes (installs what it needs)"
+	@echo "make lint    types, oxlint, format, dead exports"
+	@echo "make sim     SEEDS=n whole clusters in the seeded simulator"
+	@echo "make bench   the performance table, as ratios"
+	@echo "make docs    regenerate docs/reference"
 
 node_modules/.installed: package-lock.json
-	npm ci --no-audit --no-fund --loglevel=error
+	@npm ci --no-audit --no-fund --loglevel=error
 	@touch $@
 
 install: node_modules/.installed
 
 build: install
-	tsc -p tsconfig.json
+	@tsc -p tsconfig.json
+
+# Debian packages and object-store servers, only what is missing, before the tests run.
+test-tools: build
+	@node dist/e2e/tools/main.js
+
+test: test-tools
+	@node scripts/test.js
 
 unit: install
-	$(JEST) --selectProjects unit $(ARGS)
+	@$(JEST) --selectProjects unit $(ARGS)
+
+e2e: test-tools
+	@$(JEST) --selectProjects e2e --runInBand $(ARGS)
+
+sim: build
+	@node dist/sidecar/sim/main.js --seeds $(SEEDS) --parallel 2 $(ARGS)
 
 lint: install
-	tsc -p tsconfig.json --noEmit
-	oxlint --deny-warnings
-	oxfmt --check
-	knip
+	@tsc -p tsconfig.json --noEmit
+	@oxlint --deny-warnings
+	@oxfmt --check
+	@knip
 
 format: install
-	oxfmt
+	@oxfmt
+
+docs: build
+	@node dist/sidecar/src/surface/docs/main.js
+
+demo: build
+	@node dist/examples/demo/main.js
+
+bench: build test-tools
+	@node dist/bench/src/main.js $(ARGS)
 
 clean:
-	rm -rf dist
+	rm -rf dist .cache

@@ -1,0 +1,70 @@
+/**
+ * Runs every test that needs no Kubernetes, runner by runner, and prints one line `N passed, N failed` summed over all of them.
+ * A skipped test is a failure under CI=true. With `--only NAME[,NAME]` some runners alone: unit, e2e, sim.
+ */
+import { spawn } from "node:child_process";
+import { mkdirSync, readFileSync, rmSync } from "node:fs";
+import { parseArgs } from "node:util";
+
+const { values } = parseArgs({ options: { only: { type: "string" }, seeds: { type: "string", default: "2000" } } });
+const results = ".cache/test-results";
+rmSync(results, { recursive: true, force: true });
+mkdirSync(results, { recursive: true });
+
+/** @param {string} name @param {string[]} args */
+function jest(name, args) {
+  const file = `${results}/${name}.json`;
+  return {
+    name,
+    command: ["--experimental-vm-modules", "--no-warnings", "node_modules/jest/bin/jest.js", "--selectProjects", name, "--json", `--outputFile=${file}`, ...args],
+    count() {
+      const report = JSON.parse(readFileSync(file, "utf8"));
+      return { passed: report.numPassedTests, failed: report.numFailedTests + report.numRuntimeErrorTestSuites, skipped: report.numPendingTests };
+    },
+  };
+}
+
+const runners = [
+  jest("unit", ["--maxWorkers=2"]),
+  {
+    name: "sim",
+    command: ["dist/sidecar/sim/main.js", "--seeds", values.seeds, "--parallel", "2", "--summary", `${results}/sim.json`],
+    count: () => JSON.parse(readFileSync(`${results}/sim.json`, "utf8")),
+  },
+  jest("e2e", ["--runInBand"]),
+].filter(({ name }) => values.only === undefined || values.only.split(",").includes(name));
+
+/** @param {string[]} command @returns {Promise<number>} */
+function run(command) {
+  return new Promise((resolve, reject) => {
+    const child = spawn(process.execPath, command, { stdio: ["ignore", "inherit", "inherit"] });
+    child.on("error", reject);
+    child.on("close", (code) => resolve(code ?? 1));
+  });
+}
+
+let passed = 0;
+let failed = 0;
+let skipped = 0;
+for (const runner of runners) {
+  process.stdout.write(`\n== ${runner.name}\n`);
+  const code = await run(runner.command);
+  let counted = { passed: 0, failed: 0, skipped: 0 };
+  try {
+    counted = { ...counted, ...runner.count() };
+  } catch (error) {
+    process.stdout.write(`${runner.name}: no result was written (${error instanceof Error ? error.message : String(error)})\n`);
+  }
+  if (code !== 0 && counted.failed === 0) counted.failed = 1;
+  passed += counted.passed;
+  failed += counted.failed;
+  skipped += counted.skipped;
+}
+if (process.env.CI === "true" && skipped > 0) {
+  process.stdout.write(`${skipped} tests were skipped: under CI=true a skip is a failure\n`);
+  failed += skipped;
+  skipped = 0;
+}
+if (skipped > 0) process.stdout.write(`${skipped} tests were skipped, see above why\n`);
+process.stdout.write(`\n${passed} passed, ${failed} failed\n`);
+process.exitCode = failed === 0 ? 0 : 1;
