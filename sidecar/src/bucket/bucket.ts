@@ -2,8 +2,10 @@
  * An object store as the product needs it. The only conditional operation relied upon is the creation of one small object.
  * Every call makes ONE attempt (the SDK's own retries are off), obeys `signal` and a deadline, and throws only MetaMasterError:
  * transient: `BucketTimeout`, `BucketUnavailable` (5xx, broken connection, throttling, 409), `BucketSlowBody`;
- * invalid: `BucketNotFound` (NoSuchBucket), `BucketAccessDenied` (401/403), `BucketRequestInvalid` (other 4xx).
- * Keys are plain ASCII, no key is a folder of another, segments stay under 255 bytes, relative to the configured prefix.
+ * invalid: `BucketNotFound` (NoSuchBucket), `BucketAccessDenied` (401/403), `BucketRequestInvalid` (other 4xx),
+ * `BucketKeyInvalid`, `BucketCallInvalid`, `BucketClosed`.
+ * An aborted `signal` rejects with `signal.reason` as it is (as Clock.sleep does), at once; the effect of the call may still happen.
+ * Keys are plain ASCII (see keys.ts), no key is a folder of another, segments stay under 255 bytes, relative to the configured prefix.
  */
 export interface Bucket {
   /** For people and logs, e.g. `s3://bucket/prefix`; holds no secret. */
@@ -15,7 +17,10 @@ export interface Bucket {
   putIfAbsent(key: string, body: Uint8Array, call: CallOptions): Promise<"created" | "exists">;
   /** Creates or replaces; in parts when large. Only for keys that name their content. */
   put(key: string, source: ByteSource, call: CallOptions): Promise<void>;
-  /** The whole object, or `range`; undefined if there is none. Throws `ObjectTooLarge` (corrupt) past `maxBytes`. */
+  /**
+   * The whole object, or `range`; undefined if there is none. Throws `ObjectTooLarge` (corrupt) past `maxBytes`. A range that reaches past the
+   * end gives what there is, down to no bytes at all. The bytes are the caller's own.
+   */
   get(key: string, call: GetOptions): Promise<Uint8Array | undefined>;
   /** Size in bytes, or undefined. */
   head(key: string, call: CallOptions): Promise<number | undefined>;
