@@ -51,7 +51,8 @@ export interface EntryHeader {
   readonly wallTimeMs: number;
   /**
    * True if the operations of this entry belong together with those of the next slot. Such entries take effect together with the first
-   * following one of the same epoch that has `more: false`, or, if a claim comes first, never.
+   * following one of the same epoch that has `more: false`, or, if a claim comes first, never. A group consists of `wal` and `checkpoint`
+   * entries only: heartbeat, handover, release and trim entries between them (they always say `more: false`) neither join nor close it.
    */
   readonly more: boolean;
   /** Sequence numbers of the WAL records carried, per database, decimal strings (uint64). */
