@@ -1,0 +1,67 @@
+import type { Appended, Draft, LogWriter } from "../../log/log.js";
+import type { Shipped } from "./shipped.js";
+
+/** Entries handed to the writer and not yet durable: one put in flight, one encoded meanwhile. */
+const IN_FLIGHT_MAX = 2;
+
+export interface EmitterSettings {
+  /** Ends everything that is in flight: the run's own end, never one caller's. */
+  readonly signal: AbortSignal;
+  /** Called in order, at once when an entry is durable. */
+  readonly onDurable: (draft: Draft, appended: Appended) => void;
+}
+
+/**
+ * Hands entries to the writer in order, some ahead. Once one failed (fenced, or the end of the run) nothing can follow it: every later
+ * call rejects with that error.
+ */
+export class Emitter {
+  readonly #writer: LogWriter;
+  readonly #shipped: Shipped;
+  readonly #settings: EmitterSettings;
+  readonly #inFlight: Promise<void>[] = [];
+  #failure: { readonly error: unknown } | undefined;
+
+  constructor(writer: LogWriter, shipped: Shipped, settings: EmitterSettings) {
+    this.#writer = writer;
+    this.#shipped = shipped;
+    this.#settings = settings;
+  }
+
+  /** True while entries are on their way. */
+  get busy(): boolean {
+    return this.#inFlight.length > 0;
+  }
+
+  /** Resolves when the entry is on its way, not when it is durable. `release` is called when its bytes are no longer needed. */
+  async emit(draft: Draft, release?: () => void): Promise<void> {
+    while (this.#inFlight.length >= IN_FLIGHT_MAX) await this.#inFlight[0];
+    this.check();
+    for (const operation of draft.operations) this.#shipped.apply(operation);
+    this.#inFlight.push(this.#send(draft, release));
+  }
+
+  /** Resolves when everything emitted before the call is durable; rejects if that can't come true any more. */
+  async settled(): Promise<void> {
+    await Promise.all(this.#inFlight);
+    this.check();
+  }
+
+  /** Throws if an entry failed. */
+  check(): void {
+    if (this.#failure !== undefined) throw this.#failure.error;
+  }
+
+  /** Never rejects: the failure is kept and thrown to whoever asks next. */
+  async #send(draft: Draft, release: (() => void) | undefined): Promise<void> {
+    try {
+      const appended = await this.#writer.append(draft, this.#settings.signal);
+      if (this.#failure === undefined) this.#settings.onDurable(draft, appended);
+    } catch (error) {
+      this.#failure ??= { error };
+    } finally {
+      void this.#inFlight.shift();
+      release?.();
+    }
+  }
+}
