@@ -2,7 +2,9 @@ import { MetaMasterError, messageOf } from "../base/errors.js";
 import { bucketError, keysNest, type ErrorContext } from "./errors.js";
 
 export function errnoOf(error: unknown): string | undefined {
-  return error instanceof Error && "code" in error && typeof error.code === "string" ? error.code : undefined;
+  // Not `instanceof`: under jest node:fs throws errors of another realm.
+  if (typeof error !== "object" || error === null || !("code" in error)) return undefined;
+  return typeof error.code === "string" ? error.code : undefined;
 }
 
 /** An error of node:fs as an error of this layer; one of ours passes unchanged. */
