@@ -1,0 +1,68 @@
+import { zstdDecompressSync } from "node:zlib";
+import { MetaMasterError, messageOf } from "../../base/errors.js";
+import { readUint32 } from "./byte-reader.js";
+
+/** A zstd block gives at most this much, and is never longer than it. */
+const BLOCK_BYTES_MAX = 128 * 1024;
+const FRAME_HEADER_BYTES_MAX = 18;
+const MAGIC = 0xfd2fb528;
+
+/** So many bytes of a frame always hold its first block whole. */
+export const FIRST_BLOCK_BYTES_MAX = FRAME_HEADER_BYTES_MAX + 3 + BLOCK_BYTES_MAX;
+
+const maxOutput = { maxOutputLength: BLOCK_BYTES_MAX };
+
+/**
+ * The content of a zstd frame's first block (RFC 8878, 3.1.1), from the frame's first FIRST_BLOCK_BYTES_MAX bytes; undefined if they are no frame.
+ * A compressed WAL's logical record is one frame; its batch header is in that block, so that a record of any size costs 128 KiB at most.
+ */
+export function firstBlockOfFrame(frame: Uint8Array): Uint8Array | undefined {
+  if (frame.length < 6 || readUint32(frame, 0) !== MAGIC) return undefined;
+  const descriptor = frame[4]!;
+  const single = (descriptor >>> 5) & 1;
+  if ((descriptor & 0b1011) !== 0) return undefined; // a dictionary, or the reserved bit
+  const contentSizeBytes = [single, 2, 4, 8][descriptor >>> 6]!;
+  const block = 5 + (1 - single) + contentSizeBytes;
+  if (frame.length < block + 3) return undefined;
+  const header = frame[block]! | (frame[block + 1]! << 8) | (frame[block + 2]! << 16);
+  const size = header >>> 3;
+  if (size > BLOCK_BYTES_MAX) return undefined;
+  const body = frame.subarray(block + 3, block + 3 + size);
+  switch ((header >>> 1) & 3) {
+    case 0:
+      return body.length === size ? body : undefined;
+    case 1:
+      return body.length === 0 && size > 0 ? undefined : new Uint8Array(size).fill(body[0] ?? 0);
+    case 2:
+      return body.length === size ? decompressBlock(body) : undefined;
+    default:
+      return undefined;
+  }
+}
+
+/** A frame of its own around one compressed block: window 128 KiB, no checksum, no content size, last block. */
+function decompressBlock(body: Uint8Array): Uint8Array | undefined {
+  const header = (body.length << 3) | (2 << 1) | 1;
+  const start = [0x28, 0xb5, 0x2f, 0xfd, 0, 7 << 3, header & 0xff, (header >>> 8) & 0xff, header >>> 16];
+  try {
+    return zstdDecompressSync(Buffer.concat([Uint8Array.from(start), body]), maxOutput);
+  } catch {
+    return undefined; // the caller says where: a block that can't be read is corrupt
+  }
+}
+
+/** A compressed WAL record whole. Throws `WalRecordCorrupt` for a bad frame or one of more than `bytesMax`. */
+export function decompressRecord(frame: Uint8Array, bytesMax: number): Uint8Array {
+  try {
+    return zstdDecompressSync(frame, { maxOutputLength: bytesMax });
+  } catch (error) {
+    throw new MetaMasterError(
+      "WalRecordCorrupt",
+      "corrupt",
+      `a compressed WAL record can't be read: ${messageOf(error)}`,
+      {
+        cause: error,
+      },
+    );
+  }
+}
