@@ -5,15 +5,21 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
 import { hasCode } from "../base/errors.js";
+import { SystemClock } from "../base/system-clock.js";
+import { SystemRandom } from "../base/system-random.js";
 import { bytesSource } from "./byte-source.js";
 import { FileBucket, type FileBucketSettings } from "./file-bucket.js";
 import { bucketContract } from "./testing/bucket-contract.js";
-import { realClock, realRandom } from "./testing/real-time.js";
 import { ManualClock } from "./testing/test-clock.js";
 import { transferDefaults } from "./transfer.js";
 
-const components = { clock: realClock, random: realRandom };
-const settings = (root: string): FileBucketSettings => ({ ...transferDefaults, root, temporaryMaxAgeMs: 3_600_000 });
+const components = { clock: new SystemClock(), random: new SystemRandom() };
+const settings = (root: string): FileBucketSettings => ({
+  ...transferDefaults,
+  root,
+  prefix: "",
+  temporaryMaxAgeMs: 3_600_000,
+});
 const failure = (promise: Promise<unknown>): Promise<unknown> =>
   promise.then(
     () => "none",
@@ -151,7 +157,7 @@ describe("file bucket", () => {
 
   test("a file system that hangs is a time-out, and leaves no object when it wakes", async () => {
     const clock = new ManualClock();
-    const slow = await FileBucket.open(settings(root), { clock, random: realRandom });
+    const slow = await FileBucket.open(settings(root), { clock, random: components.random });
     const hang = Promise.withResolvers<Uint8Array>();
     const put = failure(slow.put("a", { size: 3, read: () => hang.promise }, { deadlineMs: 5_000 }));
     while (clock.sleeping === 0) await new Promise((resolve) => setImmediate(resolve));

@@ -11,13 +11,15 @@ import { DurableDirectories, syncDirectory } from "./durable-directories.js";
 import { bucketClosed, bucketTimeout, objectTooLarge, type ErrorContext } from "./errors.js";
 import { errnoOf, fileBucketError } from "./file-errors.js";
 import { listFiles } from "./file-listing.js";
-import { checkKey, checkKeyPrefix } from "./keys.js";
+import { checkKeyPrefix, fullKey } from "./keys.js";
 import { checkGet, listLimit } from "./limits.js";
 import { transferMs, type TransferSettings } from "./transfer.js";
 
 export interface FileBucketSettings extends TransferSettings {
   /** Absolute path of an existing folder that holds nothing but this bucket. */
   readonly root: string;
+  /** "" or ending in a slash: a folder below the root. */
+  readonly prefix: string;
   /** Temporary files of killed processes are removed once nobody wrote to them for so long. */
   readonly temporaryMaxAgeMs: number;
 }
@@ -49,7 +51,7 @@ export class FileBucket implements Bucket {
   #closed = false;
 
   private constructor(settings: FileBucketSettings, components: FileBucketComponents, rootInode: bigint) {
-    this.url = pathToFileURL(settings.root).href;
+    this.url = pathToFileURL(join(settings.root, settings.prefix)).href;
     this.#settings = settings;
     this.#clock = components.clock;
     this.#random = components.random;
@@ -117,10 +119,13 @@ export class FileBucket implements Bucket {
 
   async list(prefix: string, call: ListOptions): Promise<ListPage> {
     checkKeyPrefix(prefix);
-    const query = { prefix, startAfter: call.startAfter, limit: listLimit(call) };
+    const own = this.#settings.prefix;
+    const startAfter = call.startAfter === undefined ? undefined : own + call.startAfter;
+    const query = { prefix: own + prefix, startAfter, limit: listLimit(call) };
     return this.#run({ url: this.url, operation: "list", key: prefix }, call, this.#settings.callMs, async (signal) => {
       await this.#checkRoot();
-      return listFiles(this.#settings.root, query, signal);
+      const { objects, more } = await listFiles(this.#settings.root, query, signal);
+      return { objects: objects.map(({ key, size }) => ({ key: key.slice(own.length), size })), more };
     });
   }
 
@@ -137,8 +142,7 @@ export class FileBucket implements Bucket {
   }
 
   #path(key: string): string {
-    checkKey(key);
-    return join(this.#settings.root, key);
+    return join(this.#settings.root, fullKey(this.#settings.prefix, key));
   }
 
   async #run<T>(

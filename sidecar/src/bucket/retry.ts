@@ -43,26 +43,45 @@ export interface RetryComponents {
  * is the same bytes every time, so `putIfAbsent` is safe to repeat, but its `exists` may then be our own earlier try: the caller compares.
  */
 export function retrying(bucket: Bucket, components: RetryComponents): Bucket {
-  const { clock, random, onRetry, policy = retryDefaults } = components;
-  return new WrappedBucket(bucket, async (info, call, work) => {
+  const { policy = retryDefaults } = components;
+  return new WrappedBucket(bucket, (info, call, work) => {
     const attemptMs = transferMs(policy.attempt, info.bytes);
     const totalMs = call.deadlineMs ?? policy.totalMs + 2 * (attemptMs - policy.attempt.callMs);
-    const startMs = clock.monotonicMs();
-    for (let attempt = 1; ; attempt++) {
-      const leftMs = startMs + totalMs - clock.monotonicMs();
-      try {
-        return await work({ signal: call.signal, deadlineMs: Math.max(1, Math.min(attemptMs, leftMs)) });
-      } catch (error) {
-        call.signal?.throwIfAborted();
-        if (!isKind(error, "transient")) throw error;
-        const pauseMs = random.float() * Math.min(policy.maxPauseMs, policy.firstPauseMs * 2 ** (attempt - 1));
-        const spentMs = clock.monotonicMs() - startMs;
-        if (spentMs + pauseMs >= totalMs) throw givenUp(error, attempt, spentMs);
-        onRetry({ ...info, url: bucket.url, attempt, pauseMs, error });
-        await clock.sleep(pauseMs, call.signal);
-      }
-    }
+    const limits = { signal: call.signal, attemptMs, totalMs };
+    return tryAgain({ ...info, url: bucket.url }, limits, components, (deadlineMs) =>
+      work({ signal: call.signal, deadlineMs }),
+    );
   });
+}
+
+export interface TryLimits {
+  readonly signal: AbortSignal | undefined;
+  readonly attemptMs: number;
+  readonly totalMs: number;
+}
+
+/** `work` until it succeeds, fails for good, or the time is over; it is given the milliseconds of each try. */
+export async function tryAgain<T>(
+  info: CallInfo & { readonly url: string },
+  { signal, attemptMs, totalMs }: TryLimits,
+  { clock, random, onRetry, policy = retryDefaults }: RetryComponents,
+  work: (deadlineMs: number) => Promise<T>,
+): Promise<T> {
+  const startMs = clock.monotonicMs();
+  for (let attempt = 1; ; attempt++) {
+    const leftMs = startMs + totalMs - clock.monotonicMs();
+    try {
+      return await work(Math.max(1, Math.min(attemptMs, leftMs)));
+    } catch (error) {
+      signal?.throwIfAborted();
+      if (!isKind(error, "transient")) throw error;
+      const pauseMs = random.float() * Math.min(policy.maxPauseMs, policy.firstPauseMs * 2 ** (attempt - 1));
+      const spentMs = clock.monotonicMs() - startMs;
+      if (spentMs + pauseMs >= totalMs) throw givenUp(error, attempt, spentMs);
+      onRetry({ ...info, attempt, pauseMs, error });
+      await clock.sleep(pauseMs, signal);
+    }
+  }
 }
 
 function givenUp(error: MetaMasterError, attempts: number, spentMs: number): MetaMasterError {
