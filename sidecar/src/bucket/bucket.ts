@@ -5,7 +5,7 @@
  * invalid: `BucketNotFound` (NoSuchBucket), `BucketAccessDenied` (401/403), `BucketRequestInvalid` (other 4xx),
  * `BucketKeyInvalid`, `BucketCallInvalid`, `BucketClosed`.
  * An aborted `signal` rejects with `signal.reason` as it is (as Clock.sleep does), at once; the effect of the call may still happen.
- * Keys are plain ASCII (see keys.ts), no key is a folder of another, segments stay under 255 bytes, relative to the configured prefix.
+ * Keys are plain ASCII (see keys.ts), no key is a folder of another, segments have at most 220 bytes, relative to the configured prefix.
  */
 export interface Bucket {
   /** For people and logs, e.g. `s3://bucket/prefix`; holds no secret. */

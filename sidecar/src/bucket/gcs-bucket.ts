@@ -118,7 +118,7 @@ export class GcsBucket implements Bucket {
     checkKeyPrefix(prefix);
     const limit = listLimit(call);
     const own = this.#settings.prefix;
-    // The store's offset is inclusive: the smallest string after a key is the key and a "-", of what may be in a key "!" is smaller still.
+    // The store's offset is inclusive. "!" is the smallest character that may be in a key, so nothing lies between `a` and `a!`.
     const startOffset = call.startAfter === undefined ? undefined : `${own}${call.startAfter}!`;
     const context: ErrorContext = { url: this.url, operation: "list", key: prefix };
     return this.#run(context, call, this.#settings.callMs, async (signal) => {

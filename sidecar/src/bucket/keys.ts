@@ -2,8 +2,8 @@ import { MetaMasterError } from "../base/errors.js";
 
 /** S3 and GCS: 1024 bytes of UTF-8; ours are ASCII. Counted with the prefix. */
 const maxKeyLength = 1024;
-/** A file name's limit on Linux file systems. */
-const maxSegmentLength = 255;
+/** File names of Linux have 255 bytes, and stores on a file system add some for their own temporary files (fake-gcs-server: 20). */
+const maxSegmentLength = 220;
 
 /**
  * A segment starts with a letter, a digit or `_` (so no `.`, `..`, `.nfs1234`, `-option`), and `~` is left to the drivers' own files.
@@ -21,7 +21,7 @@ function badKey(what: string, key: string, why: string): MetaMasterError {
     "invalid",
     `The ${what} ${JSON.stringify(key)} can't be used: ${why}.`,
     {
-      hint: "Keys are segments of letters, digits and !_.*'()=+,@- separated by single slashes, each at most 255 long.",
+      hint: "Keys are segments of letters, digits and !_.*'()=+,@- separated by single slashes, each at most 220 long.",
       details: { key },
     },
   );

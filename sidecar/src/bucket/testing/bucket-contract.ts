@@ -230,7 +230,7 @@ export function bucketContract(name: string, make: () => Promise<ContractSubject
         "snapshots/00000000000000000123.json",
         `t/7/state/MANIFEST-000004-${"ab".repeat(32)}`,
         `t/7/state/a+b=c@d!e_f*(g),h'i`,
-        `s/${"x".repeat(255)}`,
+        `s/${"x".repeat(220)}`,
         `deep/${"y".repeat(200)}/${"z".repeat(200)}/1`,
       ];
       for (const key of keys) {
@@ -261,7 +261,7 @@ export function bucketContract(name: string, make: () => Promise<ContractSubject
         "a%2fb",
         "a?b",
         "~tmp/x",
-        "x".repeat(256),
+        "x".repeat(221),
       ];
       for (const key of [...bad, `${"y".repeat(200)}/`.repeat(6).slice(0, -1)]) {
         expect([key, await codeOf(bucket.putIfAbsent(key, text("x"), call))]).toEqual([key, "BucketKeyInvalid"]);
