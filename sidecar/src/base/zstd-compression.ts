@@ -1,0 +1,101 @@
+import {
+  constants,
+  zstdCompress,
+  zstdCompressSync,
+  zstdDecompress,
+  zstdDecompressSync,
+  type ZstdOptions,
+} from "node:zlib";
+import type { Compression } from "./compression.js";
+import { MetaMasterError, messageOf } from "./errors.js";
+
+/**
+ * Below this many input bytes the main thread does it itself: measured (Node 24, 2 cores), a thread's round trip costs 0.25 ms, and
+ * 16 KiB take 0.09 ms to compress and 0.05 ms to decompress.
+ */
+const SYNC_BYTES_MAX = 16 * 1024;
+
+/** A frame may not make us allocate a larger window than 2^27 bytes (zstd's own default limit). */
+const WINDOW_LOG_MAX = 27;
+
+interface Settings {
+  /** zstd's level, 1..19. */
+  readonly level: number;
+}
+
+/** node:zlib's zstd; large inputs in its thread pool. */
+export class ZstdCompression implements Compression {
+  readonly #options: ZstdOptions;
+
+  constructor(settings: Settings = { level: 1 }) {
+    this.#options = {
+      params: { [constants.ZSTD_c_compressionLevel]: settings.level, [constants.ZSTD_c_checksumFlag]: 1 },
+    };
+  }
+
+  async compress(bytes: Uint8Array): Promise<Uint8Array> {
+    if (bytes.length <= SYNC_BYTES_MAX) return zstdCompressSync(bytes, this.#options);
+    return new Promise((resolve, reject) => {
+      zstdCompress(bytes, this.#options, (error, result) => (error === null ? resolve(result) : reject(error)));
+    });
+  }
+
+  async decompress(bytes: Uint8Array, maxBytes: number): Promise<Uint8Array> {
+    let result: Decompressed;
+    try {
+      result = await decompressWithInfo(bytes, {
+        // zlib refuses a limit of 0.
+        maxOutputLength: Math.max(1, maxBytes),
+        params: { [constants.ZSTD_d_windowLogMax]: WINDOW_LOG_MAX },
+      });
+    } catch (error) {
+      throw corrupt(explain(error, maxBytes), bytes.length, error);
+    }
+    if (result.buffer.length > maxBytes) throw corrupt(`it gives more than ${maxBytes} bytes`, bytes.length);
+    // node:zlib stops after the first frame and says nothing of what follows.
+    const read = result.engine.bytesWritten;
+    if (read !== bytes.length) throw corrupt(`${bytes.length - read} bytes follow the frame`, bytes.length);
+    return result.buffer;
+  }
+}
+
+/** What `info: true` makes node:zlib return; its types don't know it. */
+interface Decompressed {
+  readonly buffer: Buffer;
+  readonly engine: { readonly bytesWritten: number };
+}
+
+function isDecompressed(result: object): result is Decompressed {
+  return "buffer" in result && Buffer.isBuffer(result.buffer) && "engine" in result;
+}
+
+async function decompressWithInfo(bytes: Uint8Array, options: ZstdOptions): Promise<Decompressed> {
+  const withInfo = { ...options, info: true };
+  const result: object =
+    bytes.length <= SYNC_BYTES_MAX
+      ? zstdDecompressSync(bytes, withInfo)
+      : await new Promise((resolve, reject) => {
+          zstdDecompress(bytes, withInfo, (error, output) => (error === null ? resolve(output) : reject(error)));
+        });
+  if (!isDecompressed(result)) throw new TypeError("this Node does not report what its zstd consumed");
+  return result;
+}
+
+function explain(error: unknown, maxBytes: number): string {
+  const tooLarge =
+    typeof error === "object" && error !== null && "code" in error && error.code === "ERR_BUFFER_TOO_LARGE";
+  return tooLarge ? `it gives more than ${maxBytes} bytes` : messageOf(error).toLowerCase();
+}
+
+function corrupt(why: string, size: number, cause?: unknown): MetaMasterError {
+  return new MetaMasterError(
+    "CompressionCorrupt",
+    "corrupt",
+    `A zstd frame of ${size} bytes can't be decompressed: ${why}.`,
+    {
+      cause,
+      hint: "The bytes were damaged after they were written; nothing of them was used.",
+      details: { size },
+    },
+  );
+}
