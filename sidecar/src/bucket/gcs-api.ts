@@ -144,9 +144,14 @@ export class GcsApi {
   }
 
   async #sessionAnswer(request: HttpRequest, size: number): Promise<number> {
-    const answer = await this.#send(request, 308);
+    const answer = await this.#send(request, 308).catch((error: unknown) => {
+      const status = error instanceof GcsFailure ? error.failure.status : undefined;
+      throw status === 404 || status === 410 ? new GcsFailure(lostUpload(status, "the session is gone")) : error;
+    });
     if (answer.statusCode !== 308) {
-      await readAnswer(answer, answerBytesMax);
+      // fake-gcs-server takes the question how far an upload is for its end, and makes an object of what there is.
+      const made = Number(at(parseJson(await readAnswer(answer, answerBytesMax)), "size"));
+      if (made !== size) throw new GcsFailure(lostUpload(410, `the store ended it at ${made} of ${size} bytes`));
       return size;
     }
     answer.resume();
@@ -156,12 +161,7 @@ export class GcsApi {
   }
 
   async #json(request: HttpRequest): Promise<unknown> {
-    const text = await readAnswer(await this.#send(request), answerBytesMax);
-    try {
-      return JSON.parse(text);
-    } catch {
-      throw new GcsFailure(oddAnswer(`what is no JSON: ${text.slice(0, 80)}`));
-    }
+    return parseJson(await readAnswer(await this.#send(request), answerBytesMax));
   }
 
   /** The answer if its status is 2xx, or `also`; else throws GcsFailure. */
@@ -184,6 +184,19 @@ function authFailure(error: unknown): unknown {
     return new GcsFailure({ status: undefined, code: "CredentialsProviderError", message });
   }
   return error;
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    throw new GcsFailure(oddAnswer(`what is no JSON: ${text.slice(0, 80)}`));
+  }
+}
+
+/** `NoSuchUpload` is what S3 and store-errors.ts call it. */
+function lostUpload(status: number, message: string): StoreFailure {
+  return { status, code: "NoSuchUpload", message };
 }
 
 function oddAnswer(what: string): StoreFailure {

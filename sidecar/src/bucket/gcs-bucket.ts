@@ -11,7 +11,7 @@ import { checkKeyPrefix, fullKey } from "./keys.js";
 import { checkGet, listLimit } from "./limits.js";
 import { tryAgain, type RetryComponents } from "./retry.js";
 import { Semaphore } from "./semaphore.js";
-import { failureOf, storeError } from "./store-errors.js";
+import { failureOf, isUploadLost, storeError } from "./store-errors.js";
 import { transferMs, type TransferSettings } from "./transfer.js";
 
 export interface GcsBucketSettings extends TransferSettings {
@@ -209,7 +209,7 @@ export class GcsBucket implements Bucket {
       url: this.url,
     };
     const attemptMs = transferMs(this.#settings, chunk.length);
-    const limits = { signal, attemptMs, totalMs: attemptMs + chunkTriesMs };
+    const limits = { signal, attemptMs, totalMs: attemptMs + chunkTriesMs, hopeless: isUploadLost };
     let again = false;
     return tryAgain(info, limits, this.#components, (ms) =>
       this.#run(context, { signal, deadlineMs: ms }, ms, async (inner) => {

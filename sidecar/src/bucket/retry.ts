@@ -58,12 +58,14 @@ export interface TryLimits {
   readonly signal: AbortSignal | undefined;
   readonly attemptMs: number;
   readonly totalMs: number;
+  /** Transient for the caller, but of no use to try here again. */
+  readonly hopeless?: (error: MetaMasterError) => boolean;
 }
 
 /** `work` until it succeeds, fails for good, or the time is over; it is given the milliseconds of each try. */
 export async function tryAgain<T>(
   info: CallInfo & { readonly url: string },
-  { signal, attemptMs, totalMs }: TryLimits,
+  { signal, attemptMs, totalMs, hopeless = () => false }: TryLimits,
   { clock, random, onRetry, policy = retryDefaults }: RetryComponents,
   work: (deadlineMs: number) => Promise<T>,
 ): Promise<T> {
@@ -74,7 +76,7 @@ export async function tryAgain<T>(
       return await work(Math.max(1, Math.min(attemptMs, leftMs)));
     } catch (error) {
       signal?.throwIfAborted();
-      if (!isKind(error, "transient")) throw error;
+      if (!isKind(error, "transient") || hopeless(error)) throw error;
       const pauseMs = random.float() * Math.min(policy.maxPauseMs, policy.firstPauseMs * 2 ** (attempt - 1));
       const spentMs = clock.monotonicMs() - startMs;
       if (spentMs + pauseMs >= totalMs) throw givenUp(error, attempt, spentMs);

@@ -11,7 +11,7 @@ import { checkGet, listLimit } from "./limits.js";
 import { tryAgain, type RetryComponents } from "./retry.js";
 import type { S3Api, S3Upload } from "./s3-api.js";
 import { Semaphore } from "./semaphore.js";
-import { failureOf, storeError, type StoreFailure } from "./store-errors.js";
+import { failureOf, isUploadLost, storeError, type StoreFailure } from "./store-errors.js";
 import { transferMs, type TransferSettings } from "./transfer.js";
 
 export interface S3BucketSettings extends TransferSettings {
@@ -263,7 +263,7 @@ export class S3Bucket implements Bucket {
       url: this.url,
     };
     const attemptMs = transferMs(this.#settings, body.length);
-    const limits = { signal, attemptMs, totalMs: attemptMs + partTriesMs };
+    const limits = { signal, attemptMs, totalMs: attemptMs + partTriesMs, hopeless: isUploadLost };
     return tryAgain(info, limits, this.#components, (ms) =>
       this.#run(context, { signal, deadlineMs: ms }, ms, (inner) =>
         this.#request(context, () => this.#api.uploadPart(upload, part, body, inner)),

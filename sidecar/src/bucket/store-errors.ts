@@ -80,6 +80,9 @@ const credentialCodes = new Set(["CredentialsProviderError", "TokenProviderError
 const tlsPattern =
   /^(CERT_|ERR_TLS_|ERR_SSL_|DEPTH_ZERO_|SELF_SIGNED_|UNABLE_TO_(VERIFY|GET_ISSUER)|EPROTO$|HOSTNAME_MISMATCH)/;
 
+const nodeCodePattern =
+  /\b(ECONNREFUSED|ECONNRESET|ENOTFOUND|EAI_AGAIN|EPROTO|EPIPE|ETIMEDOUT|EHOSTUNREACH|ENETUNREACH)\b/;
+
 const retried = "It is tried again.";
 
 /** An error of this layer for a failed request to an object store. */
@@ -180,6 +183,11 @@ function withAnswer(status: number, code: string, message: string, context: Erro
   ];
 }
 
+/** The upload is gone from the store: only the whole put, anew, can help. */
+export function isUploadLost(error: MetaMasterError): boolean {
+  return error.details["storeCode"] === "NoSuchUpload";
+}
+
 /** The failure in anything that a client or node threw. */
 export function failureOf(error: unknown): StoreFailure {
   if (typeof error !== "object" || error === null) return { status: undefined, code: "Error", message: String(error) };
@@ -190,7 +198,10 @@ export function failureOf(error: unknown): StoreFailure {
   const code = status === undefined ? (nodeCode ?? name) : (textAt(error, "Code") ?? name ?? nodeCode);
   const message = textAt(error, "message") ?? messageOf(error);
   const requestId = textAt(Reflect.get(error, "$metadata"), "requestId");
-  return { status, code: code === undefined || code === "" ? "Error" : code, message, requestId };
+  if (code !== undefined && code !== "" && code !== "Error") return { status, code, message, requestId };
+  // The AWS SDK wraps what is no Error in its eyes (of another realm, as under jest) and drops the code, but not the text.
+  const told = status === undefined ? nodeCodePattern.exec(message)?.[0] : undefined;
+  return { status, code: told ?? "Error", message, requestId };
 }
 
 function textAt(object: unknown, key: string): string | undefined {
