@@ -1,5 +1,6 @@
 import { MetaMasterError } from "../../base/errors.js";
 import type { FileStat, FileSystem } from "../../base/file-system.js";
+import { imagePathFault } from "../../formats/image-path.js";
 import type { Layout } from "../layout.js";
 import { parseGlob, type Glob } from "./glob.js";
 import type { Listings } from "./listing.js";
@@ -92,11 +93,15 @@ export class CompanionFinder {
 
   #add(companion: Companion, glob: Glob, found: Map<string, Companion>): void {
     const { path, stat } = companion;
-    if (stat.kind === "other") {
+    const fault =
+      stat.kind === "other"
+        ? "is neither a file nor a directory (links, sockets and devices can't be replicated)"
+        : imagePathFault(`${COMPANIONS}/${path}`);
+    if (fault !== undefined) {
       throw new MetaMasterError(
         "CompanionUnsupported",
         "invalid",
-        `The companion ${path} (by ${JSON.stringify(glob.pattern)}) is neither a file nor a directory; links, sockets and devices can't be replicated.`,
+        `The companion ${JSON.stringify(path)} (by ${JSON.stringify(glob.pattern)}) ${fault}.`,
         { hint: "Name it more narrowly in `companions`, or remove it.", details: { path } },
       );
     }

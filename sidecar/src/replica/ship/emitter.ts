@@ -20,6 +20,7 @@ export class Emitter {
   readonly #shipped: Shipped;
   readonly #settings: EmitterSettings;
   readonly #inFlight: Promise<void>[] = [];
+  #groups = 0;
   #failure: { readonly error: unknown } | undefined;
 
   constructor(writer: LogWriter, shipped: Shipped, settings: EmitterSettings) {
@@ -28,15 +29,33 @@ export class Emitter {
     this.#settings = settings;
   }
 
-  /** True while entries are on their way. */
-  get busy(): boolean {
-    return this.#inFlight.length > 0;
+  get signal(): AbortSignal {
+    return this.#settings.signal;
+  }
+
+  /** True while a group is being emitted: what it is made of must stay. */
+  get groupOpen(): boolean {
+    return this.#groups > 0;
+  }
+
+  async group<T>(work: () => Promise<T>): Promise<T> {
+    this.#groups++;
+    try {
+      return await work();
+    } finally {
+      this.#groups--;
+    }
+  }
+
+  /** Resolves when the next entry would not have to wait: a cut taken then serves all who asked until then. */
+  async room(): Promise<void> {
+    while (this.#inFlight.length >= IN_FLIGHT_MAX) await this.#inFlight[0];
+    this.check();
   }
 
   /** Resolves when the entry is on its way, not when it is durable. `release` is called when its bytes are no longer needed. */
   async emit(draft: Draft, release?: () => void): Promise<void> {
-    while (this.#inFlight.length >= IN_FLIGHT_MAX) await this.#inFlight[0];
-    this.check();
+    await this.room();
     for (const operation of draft.operations) this.#shipped.apply(operation);
     this.#inFlight.push(this.#send(draft, release));
   }
@@ -54,6 +73,8 @@ export class Emitter {
 
   /** Never rejects: the failure is kept and thrown to whoever asks next. */
   async #send(draft: Draft, release: (() => void) | undefined): Promise<void> {
+    // Never settles before it is in the list.
+    await Promise.resolve();
     try {
       const appended = await this.#writer.append(draft, this.#settings.signal);
       if (this.#failure === undefined) this.#settings.onDurable(draft, appended);

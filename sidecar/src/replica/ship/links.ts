@@ -14,6 +14,8 @@ export class Links {
   readonly #folders: readonly string[];
   readonly #layout: Layout;
   readonly #held = new Set<string>();
+  /** How many plans need a table's link. */
+  readonly #users = new Map<string, number>();
 
   constructor(fs: FileSystem, layout: Layout) {
     this.#fs = fs;
@@ -68,6 +70,23 @@ export class Links {
     }
     this.#held.add(path);
     return path;
+  }
+
+  /** Like `make`, for a file that several plans may need at once; `release` as often as this. */
+  async hold(folder: string, file: string, original: string): Promise<string> {
+    const path = await this.make(folder, file, original);
+    this.#users.set(path, (this.#users.get(path) ?? 0) + 1);
+    return path;
+  }
+
+  async release(folder: string, file: string): Promise<void> {
+    const path = this.pathOf(folder, file);
+    const users = (this.#users.get(path) ?? 1) - 1;
+    if (users > 0) this.#users.set(path, users);
+    else {
+      this.#users.delete(path);
+      await this.drop(folder, file);
+    }
   }
 
   /** A copy kept in the folder instead of a link (recycled WALs) counts and goes like a link. */

@@ -1,4 +1,5 @@
 import type { EntryKind, Operation, SequenceRange } from "../../formats/entry.js";
+import { MetaMasterError, messageOf } from "../../base/errors.js";
 import type { Emitter } from "./emitter.js";
 
 /** What one operation takes in an entry's body besides its bytes and names, generously. */
@@ -26,15 +27,33 @@ export class Packer {
   #releases: (() => void)[] = [];
   #bytes = 0;
   #emitted = 0;
+  #committed = false;
 
   constructor(emitter: Emitter, settings: PackerSettings) {
     this.#emitter = emitter;
     this.#settings = settings;
   }
 
-  /** True while the log holds a part of a group whose end was not emitted: nothing else may be emitted then. */
-  get open(): boolean {
-    return this.#settings.group && this.#emitted > 0 && this.#operations.length > 0;
+  get isGroup(): boolean {
+    return this.#settings.group;
+  }
+
+  /**
+   * Runs what may fail while a group is being built. Once a part of a group is in the log only its end may follow, so a failure then ends
+   * this epoch: `GroupUnfinished` (fenced; a new claim voids the part).
+   */
+  async guard(work: () => Promise<void>): Promise<void> {
+    try {
+      await work();
+    } catch (error) {
+      if (!this.#settings.group || !this.#committed) throw error;
+      throw new MetaMasterError(
+        "GroupUnfinished",
+        "fenced",
+        `A group of entries can't be completed: ${messageOf(error)}. It is void with the next claim.`,
+        { cause: error, hint: "The member claims a new epoch and ships again; look at the disk if this repeats." },
+      );
+    }
   }
 
   /** Bytes that one append operation may carry at most. */
@@ -49,6 +68,8 @@ export class Packer {
       await this.#flush(this.#settings.group);
     }
     this.#operations.push(operation);
+    // WAL pieces count as shipped once they are here.
+    if (operation.type === "append") this.#committed = true;
     this.#bytes += weight;
     if (added.release !== undefined) this.#releases.push(added.release);
     if (added.sequences !== undefined) this.#merge(added.sequences);
@@ -73,6 +94,7 @@ export class Packer {
     this.#releases = [];
     this.#bytes = 0;
     this.#emitted++;
+    this.#committed = true;
     await this.#emitter.emit(draft, () => {
       for (const release of releases) release();
     });

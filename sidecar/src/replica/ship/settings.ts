@@ -3,6 +3,7 @@ import type { FileSystem } from "../../base/file-system.js";
 import type { Logger } from "../../base/log.js";
 import type { Random } from "../../base/random.js";
 import type { Bucket } from "../../bucket/bucket.js";
+import type { ImageState } from "../../formats/image.js";
 import type { LogWriter } from "../../log/log.js";
 import type { Layout } from "../layout.js";
 import type { Progress } from "../progress.js";
@@ -55,6 +56,11 @@ export const noMetrics: ShipMetrics = {
   gapFound: () => undefined,
 };
 
+/** Where snapshots go (log/snapshots). */
+export interface SnapshotStore {
+  put(image: ImageState, signal: AbortSignal): Promise<void>;
+}
+
 /** What every part of shipping is given. */
 export interface ShipTools {
   readonly fs: FileSystem;
@@ -65,4 +71,10 @@ export interface ShipTools {
   readonly logger: Logger;
   readonly progress: Progress;
   readonly metrics: ShipMetrics;
+}
+
+export interface ShipComponents extends ShipTools {
+  /** The state of the log at this epoch's claim. */
+  readonly image: ImageState;
+  readonly snapshots: SnapshotStore;
 }

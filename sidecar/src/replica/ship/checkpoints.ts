@@ -1,0 +1,282 @@
+import { messageOf } from "../../base/errors.js";
+import type { Position } from "../../formats/entry.js";
+import type { CheckpointReason } from "../replica.js";
+import type { Cut } from "./cut.js";
+import type { ShippedDatabase } from "./database.js";
+import type { Emitter } from "./emitter.js";
+import type { GroupParts } from "./group.js";
+import type { Holds } from "./holds.js";
+import { CutMoved, type PlanParts } from "./plan.js";
+import { PlannedGroup } from "./planner.js";
+import type { ShipSettings, ShipTools } from "./settings.js";
+import type { Snapshotter } from "./snapshotter.js";
+import { rejectAll, resolveAll, Waiters, type Batch, type Served } from "./waiters.js";
+
+/** A cut whose every byte was checked, and the last hold that it takes account of. */
+export interface ObservedCut {
+  readonly cut: Cut;
+  readonly holds: number;
+}
+
+interface Background {
+  readonly group: PlannedGroup;
+  /** Of `#walBytes`, what the cut had. */
+  readonly walBytes: number;
+  readonly reason: CheckpointReason;
+  readonly startedMs: number;
+  readonly callers: Batch<Position>;
+  readonly abort: AbortController;
+  /** Never rejects. */
+  readonly ended: Promise<void>;
+  outcome: { readonly error: unknown } | "ready" | undefined;
+}
+
+interface Made {
+  readonly reason: CheckpointReason;
+  readonly startedMs: number;
+  readonly callers: Batch<Position>;
+  readonly walBytes: number;
+}
+
+export interface CheckpointParts {
+  readonly settings: ShipSettings;
+  readonly tools: ShipTools;
+  readonly emitter: Emitter;
+  readonly planParts: PlanParts;
+  readonly groupParts: GroupParts;
+  readonly holds: Holds;
+  readonly snapshots: Snapshotter;
+  readonly onReady: () => void;
+}
+
+/**
+ * Checkpoints: those that WAL waits for, and those that are uploaded while WAL goes on being shipped. Everything here happens within the
+ * shipper's rounds, except uploads and the storing of snapshots.
+ */
+export class Checkpoints {
+  readonly #parts: CheckpointParts;
+  readonly #callers: Waiters<Position>;
+  #requested: CheckpointReason | undefined;
+  #background: Background | undefined;
+  #snapshotting: Promise<void> = Promise.resolve();
+  #lastMs: number;
+  #walBytes = 0;
+  #changed = true;
+  lastWallMs: number | undefined;
+  lastSlot: number | undefined;
+  trouble: string | undefined;
+
+  constructor(parts: CheckpointParts) {
+    this.#parts = parts;
+    this.#callers = new Waiters(parts.tools.clock);
+    this.#lastMs = parts.tools.clock.monotonicMs();
+  }
+
+  /** Somebody waits for something that a round would do. */
+  get urgent(): boolean {
+    const { outcome } = this.#background ?? {};
+    return outcome !== undefined || (this.#background === undefined && this.#callers.any);
+  }
+
+  /** True if the image or the disk went on since the last checkpoint. */
+  get changed(): boolean {
+    return this.#changed;
+  }
+
+  request(reason: CheckpointReason, signal: AbortSignal): Promise<Served<Position>> {
+    this.#requested = reason;
+    return this.#callers.wait(signal);
+  }
+
+  walShipped(bytes: number): void {
+    this.#walBytes += bytes;
+    this.#changed = true;
+  }
+
+  /** The MANIFEST of a cut has what the image lacks. */
+  manifestGrew(): void {
+    this.#changed = true;
+  }
+
+  /** A checkpoint that everything waits for: upload, then emit. Throws `CutMoved`. */
+  async held(
+    cut: ObservedCut,
+    databases: readonly ShippedDatabase[],
+    reason: CheckpointReason,
+    signal: AbortSignal,
+  ): Promise<void> {
+    await this.#dropBackground();
+    const { holds, planParts, groupParts, tools } = this.#parts;
+    const startedMs = tools.clock.monotonicMs();
+    const callers = this.#callers.take();
+    try {
+      const request = { mode: "held" as const, cut: cut.cut, databases, companions: true, holds: cut.holds };
+      const group = await PlannedGroup.make(request, planParts, groupParts);
+      try {
+        await group.upload(signal);
+        await this.#emitted(group, { reason, startedMs, callers, walBytes: this.#walBytes });
+      } finally {
+        await group.close();
+      }
+      holds.release(group.plan.holds);
+    } catch (error) {
+      if (error instanceof CutMoved) this.#callers.putBack(callers);
+      else rejectAll(callers, error);
+      throw error;
+    }
+  }
+
+  /** MANIFESTs (with their tables) that must not come after the WAL of the cut, and companions. Throws `CutMoved`. */
+  async binding(
+    cut: ObservedCut,
+    databases: readonly ShippedDatabase[],
+    companions: boolean,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { holds, planParts, groupParts } = this.#parts;
+    const request = { mode: "binding" as const, cut: cut.cut, databases, companions, holds: cut.holds };
+    const group = await PlannedGroup.make(request, planParts, groupParts);
+    try {
+      await group.upload(signal);
+      if (holds.version !== group.plan.holds) throw new CutMoved("WAL is held");
+      await group.emit();
+      this.#changed = true;
+    } finally {
+      await group.close();
+    }
+  }
+
+  /** After the WAL of `cut` was shipped: emits what is uploaded, starts what is due. */
+  async after(cut: ObservedCut, databases: readonly ShippedDatabase[], signal: AbortSignal): Promise<void> {
+    await this.#finishBackground();
+    if (this.#background !== undefined) return;
+    const reason = this.#due();
+    if (reason !== undefined) await this.#startBackground(cut, databases, reason, signal);
+  }
+
+  /** Ends what runs beside the rounds. */
+  async stop(error: unknown): Promise<void> {
+    await this.#dropBackground();
+    rejectAll(this.#callers.take(), error);
+    await this.#snapshotting;
+  }
+
+  /** Resolves when the snapshots of all checkpoints so far are stored, or failed. */
+  async settled(): Promise<void> {
+    await this.#snapshotting;
+  }
+
+  #due(): CheckpointReason | undefined {
+    const { settings, tools } = this.#parts;
+    if (this.#callers.any) return this.#requested ?? "OnDemand";
+    if (!this.#changed) return undefined;
+    if (this.#walBytes >= settings.checkpoint.walBytes) return "WalBytes";
+    return tools.clock.monotonicMs() - this.#lastMs >= settings.checkpoint.intervalMs ? "Interval" : undefined;
+  }
+
+  async #startBackground(
+    cut: ObservedCut,
+    databases: readonly ShippedDatabase[],
+    reason: CheckpointReason,
+    signal: AbortSignal,
+  ): Promise<void> {
+    const { planParts, groupParts, tools, onReady } = this.#parts;
+    const request = { mode: "checkpoint" as const, cut: cut.cut, databases, companions: false, holds: cut.holds };
+    const startedMs = tools.clock.monotonicMs();
+    let group: PlannedGroup;
+    try {
+      group = await PlannedGroup.make(request, planParts, groupParts);
+    } catch (error) {
+      // It is still due: the next round tries again with its own cut.
+      if (error instanceof CutMoved) return;
+      throw error;
+    }
+    const abort = new AbortController();
+    const ended = group.upload(AbortSignal.any([signal, abort.signal])).then(
+      () => {
+        background.outcome = "ready";
+        onReady();
+      },
+      (error: unknown) => {
+        background.outcome = { error };
+        onReady();
+      },
+    );
+    const callers = this.#callers.take();
+    const background: Background = { group, walBytes: this.#walBytes, reason, startedMs, callers, abort, ended, outcome: undefined };
+    this.#background = background;
+  }
+
+  async #finishBackground(): Promise<void> {
+    const background = this.#background;
+    if (background?.outcome === undefined) return;
+    const { group, reason, startedMs, callers, outcome, walBytes } = background;
+    this.#background = undefined;
+    try {
+      if (outcome !== "ready") throw outcome.error;
+      if (this.#parts.holds.version !== group.plan.holds) throw new CutMoved("WAL is held");
+      await this.#emitted(group, { reason, startedMs, callers, walBytes });
+    } catch (error) {
+      if (error instanceof CutMoved) {
+        this.#callers.putBack(callers);
+        return;
+      }
+      rejectAll(callers, error);
+      this.trouble = `checkpoint: ${messageOf(error)}`;
+      throw error;
+    } finally {
+      await group.close();
+    }
+  }
+
+  async #dropBackground(): Promise<void> {
+    const background = this.#background;
+    if (background === undefined) return;
+    this.#background = undefined;
+    background.abort.abort(new CutMoved("another checkpoint comes first"));
+    await background.ended;
+    await background.group.close();
+    this.#callers.putBack(background.callers);
+  }
+
+  async #emitted(group: PlannedGroup, made: Made): Promise<void> {
+    const { tools } = this.#parts;
+    const said = await group.emit();
+    for (const { database, minimumWal } of group.plan.databases) await database.wals.forgetBelow(minimumWal);
+    this.#lastMs = tools.clock.monotonicMs();
+    this.#walBytes = Math.max(0, this.#walBytes - made.walBytes);
+    this.#changed = this.#walBytes > 0;
+    this.#snapshotting = this.#complete(said, made, this.#snapshotting);
+  }
+
+  /** Beside the rounds: waits until the group is durable, stores the snapshot, tells the callers. Never rejects. */
+  async #complete(said: boolean, made: Made, before: Promise<void>): Promise<void> {
+    const { reason, startedMs, callers } = made;
+    const { emitter, tools, snapshots } = this.#parts;
+    try {
+      await emitter.settled();
+      const position = tools.writer.position;
+      this.lastSlot = position.slot;
+      this.lastWallMs = tools.clock.wallMs();
+      await before;
+      if (said || callers.length > 0) await this.#snapshot(snapshots);
+      this.trouble = undefined;
+      const tookMs = tools.clock.monotonicMs() - startedMs;
+      tools.metrics.checkpointed(reason, tookMs);
+      tools.logger.info({ reason, slot: position.slot, tookMs: Math.round(tookMs) }, "A checkpoint is durable.");
+      resolveAll(callers, position);
+    } catch (error) {
+      rejectAll(callers, error);
+    }
+  }
+
+  /** A snapshot that can't be stored makes restores longer, nothing else: the checkpoint stands. */
+  async #snapshot(snapshots: Snapshotter): Promise<void> {
+    try {
+      await snapshots.store(this.#parts.emitter.signal);
+    } catch (error) {
+      this.trouble = `snapshot: ${messageOf(error)}`;
+      this.#parts.tools.logger.warn({ err: error }, "The snapshot of a checkpoint could not be stored.");
+    }
+  }
+}

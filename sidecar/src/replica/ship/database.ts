@@ -1,0 +1,123 @@
+import { MetaMasterError } from "../../base/errors.js";
+import type { ImagePath } from "../../formats/entry.js";
+import { parseFileName } from "../../formats/rocksdb/file-names.js";
+import type { DatabaseLocation } from "../layout.js";
+import { CurrentFile } from "./current-file.js";
+import type { CutDatabase, DatabaseCut, ManifestMark, WalMarks } from "./cut.js";
+import { ManifestTracker } from "./manifest-tracker.js";
+import { WalSet, type WalSetParts } from "./wal-set.js";
+
+/** One database as shipping sees it: its MANIFEST, its WALs, and what of them is in the image. */
+export class ShippedDatabase implements CutDatabase {
+  readonly location: DatabaseLocation;
+  readonly wals: WalSet;
+  readonly manifest: ManifestTracker;
+  /** Grows with every group that carried this database's MANIFEST: plans made before are void. */
+  advances = 0;
+  /** The MANIFEST for which a hold was raised. */
+  #announced: string | undefined;
+  readonly #current: CurrentFile;
+  readonly #parts: WalSetParts;
+
+  constructor(location: DatabaseLocation, parts: WalSetParts) {
+    this.location = location;
+    this.#parts = parts;
+    this.wals = new WalSet(location, parts);
+    this.manifest = new ManifestTracker(parts.tools.fs, location.path);
+    this.#current = new CurrentFile(parts.tools.fs, location.path);
+  }
+
+  get name(): string {
+    return this.location.name;
+  }
+
+  imagePath(name: string): ImagePath {
+    return `${this.name}/${name}`;
+  }
+
+  toLocal(file: ImagePath): string | undefined {
+    const name = file.slice(file.indexOf("/") + 1);
+    if (file.startsWith(`${this.name}/`)) return `${this.location.path}/${name}`;
+    return file.startsWith(`${this.name}@wal/`) ? `${this.wals.directory}/${name}` : undefined;
+  }
+
+  manifestMark(): Promise<ManifestMark | undefined> {
+    return this.#current.mark();
+  }
+
+  async walMarks(): Promise<WalMarks> {
+    return await this.wals.marks();
+  }
+
+  /** Is this file of the image one of this database's? */
+  owns(file: ImagePath): boolean {
+    return file.startsWith(`${this.name}/`) || file.startsWith(`${this.name}@wal/`);
+  }
+
+  /** The MANIFEST that the image has. */
+  shippedManifest(): string | undefined {
+    let newest: { readonly name: string; readonly number: number } | undefined;
+    const prefix = this.imagePath("");
+    for (const file of this.#parts.shipped.files.keys()) {
+      if (!file.startsWith(`${prefix}MANIFEST-`)) continue;
+      const name = file.slice(prefix.length);
+      const parsed = parseFileName(name);
+      if (parsed?.type === "manifest" && (newest === undefined || parsed.number > newest.number)) {
+        newest = { name, number: parsed.number };
+      }
+    }
+    return newest?.name;
+  }
+
+  /** Reads and checks all of the cut. Holds are told to `onHold`; damage shows in `wals.problem()`. */
+  async observe(cut: DatabaseCut, signal: AbortSignal): Promise<void> {
+    const { manifest } = cut;
+    const shipped = this.shippedManifest();
+    if (manifest === undefined) {
+      if (shipped === undefined) return;
+      throw new MetaMasterError(
+        "DatabaseMissing",
+        "invalid",
+        `There is no database in ${this.location.path} any more (no CURRENT), but the log has one of the name ${this.name}.`,
+        {
+          hint: "If the disk was emptied, restart the member: it restores the database. If the path is wrong, correct it.",
+          details: { database: this.name, path: this.location.path },
+        },
+      );
+    }
+    await this.manifest.follow(manifest, signal);
+    if (manifest.name !== shipped) {
+      const message =
+        shipped === undefined ? `${this.name} is new` : `${this.name} went from ${shipped} to ${manifest.name}`;
+      if (this.#announced !== manifest.name) {
+        this.#parts.onHold({ reason: shipped === undefined ? "Start" : "Reopen", message });
+      }
+      this.#announced = manifest.name;
+    }
+    const minimum = this.manifest.minimumWal;
+    // Behind a new MANIFEST only its own WALs will be shipped.
+    const wals = manifest.name === shipped ? cut.wals : cut.wals.filter(({ number }) => number >= minimum);
+    await this.wals.scan(wals, minimum, signal);
+  }
+
+  /** Bytes of the MANIFEST in the image. */
+  get manifestShipped(): number {
+    return this.#parts.shipped.sizeOf(this.imagePath(this.manifest.name)) ?? 0;
+  }
+
+  /** Does the cut have an edit that must not come after the WAL of the cut? */
+  get binds(): boolean {
+    const cover = this.wals.cover;
+    return this.manifest.bindsAfter(this.manifestShipped, (first, last) => cover.covers(first, last));
+  }
+
+  /** Is there anything in the MANIFEST that the image lacks? */
+  get manifestGrew(): boolean {
+    return this.manifest.wholeEnd > this.manifestShipped;
+  }
+
+  async close(): Promise<void> {
+    await this.wals.close();
+    await this.manifest.close();
+  }
+}

@@ -1,0 +1,77 @@
+import { hasCode } from "../../base/errors.js";
+import { planCompanions } from "./companion-plan.js";
+import type { Cut } from "./cut.js";
+import type { ShippedDatabase } from "./database.js";
+import { closePlan, emitGroup, tablesOf, type GroupMode, type GroupParts, type GroupPlan } from "./group.js";
+import { CutMoved, planDatabase, type DatabasePlan, type PlanParts, type PlannedTable } from "./plan.js";
+import type { Uploaded } from "./uploader.js";
+
+export interface PlanRequest {
+  readonly mode: GroupMode;
+  readonly cut: Cut;
+  readonly databases: readonly ShippedDatabase[];
+  /** Whether the companions of the cut are part of the group. */
+  readonly companions: boolean;
+  readonly holds: number;
+}
+
+/** A plan under way: its tables are linked, then uploaded, then the group is emitted; or it is dropped. */
+export class PlannedGroup {
+  readonly plan: GroupPlan;
+  readonly #planParts: PlanParts;
+  readonly #parts: GroupParts;
+  readonly #uploaded = new Map<PlannedTable, Uploaded>();
+  #closed = false;
+
+  private constructor(plan: GroupPlan, planParts: PlanParts, parts: GroupParts) {
+    this.plan = plan;
+    this.#planParts = planParts;
+    this.#parts = parts;
+  }
+
+  /** Throws `CutMoved` if the disk moves on before every link is made. */
+  static async make(request: PlanRequest, planParts: PlanParts, parts: GroupParts): Promise<PlannedGroup> {
+    const databases: DatabasePlan[] = [];
+    const { mode, cut, holds } = request;
+    try {
+      for (const database of request.databases) {
+        const databaseCut = cut.databases[parts.all.indexOf(database)];
+        const plan = databaseCut && (await planDatabase(database, databaseCut, planParts));
+        if (plan !== undefined) databases.push(plan);
+      }
+      const companions = request.companions ? await planCompanions(cut.companions, planParts) : undefined;
+      return new PlannedGroup({ mode, cut, holds, databases, companions }, planParts, parts);
+    } catch (error) {
+      await new PlannedGroup({ mode, cut, holds, databases, companions: undefined }, planParts, parts).close();
+      throw error;
+    }
+  }
+
+  async upload(signal: AbortSignal): Promise<void> {
+    const byUpload = new Map(tablesOf(this.plan).map((table) => [table.upload, table]));
+    try {
+      await this.#parts.uploader.all([...byUpload.keys()], signal, (upload, uploaded) => {
+        const table = byUpload.get(upload);
+        if (table !== undefined) this.#uploaded.set(table, uploaded);
+      });
+    } catch (error) {
+      throw hasCode(error, "FileChanged") || hasCode(error, "FileNotFound") ? new CutMoved(String(error)) : error;
+    }
+  }
+
+  /** True if there was anything to say. */
+  async emit(): Promise<boolean> {
+    return await emitGroup(this.plan, this.#uploaded, this.#parts);
+  }
+
+  /** Lets go of links and handles. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    await closePlan(this.plan);
+    for (const { upload } of tablesOf(this.plan)) {
+      const folder = upload.folder === "_companions" ? "@companions" : upload.folder;
+      await this.#planParts.links.release(folder, upload.local.slice(upload.local.lastIndexOf("/") + 1));
+    }
+  }
+}

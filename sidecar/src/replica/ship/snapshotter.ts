@@ -1,0 +1,111 @@
+import { createHash } from "node:crypto";
+import { hasCode, isKind, messageOf } from "../../base/errors.js";
+import type { FileHandle } from "../../base/file-system.js";
+import { TABLE_PREFIX, type ImagePath } from "../../formats/entry.js";
+import type { Image } from "../../formats/image-fold.js";
+import type { ImageFile, ImageState } from "../../formats/image.js";
+import type { ShipTools, SnapshotStore } from "./settings.js";
+
+const READ_BYTES = 1024 * 1024;
+const TRIES_MAX = 5;
+const RETRY_MS = 500;
+
+type AppendFile = Extract<ImageFile, { readonly kind: "append" }>;
+type Base = NonNullable<AppendFile["base"]>;
+
+export interface SnapshotterParts {
+  readonly tools: ShipTools;
+  readonly image: Image;
+  readonly store: SnapshotStore;
+  readonly baseAfterSlots: number;
+  /** Where a WAL or MANIFEST of the image is on this disk; undefined if it is no database's. */
+  readonly toLocal: (file: ImagePath) => string | undefined;
+}
+
+/**
+ * Writes snapshots of the durable image. A WAL or MANIFEST that began long ago would keep all slots since then from being trimmed: it gets
+ * a base object with what it holds now, and needs only the slots after this snapshot's.
+ */
+export class Snapshotter {
+  readonly #parts: SnapshotterParts;
+  readonly #bases = new Map<ImagePath, { readonly base: Base; readonly firstSlot: number }>();
+
+  constructor(parts: SnapshotterParts) {
+    this.#parts = parts;
+  }
+
+  /** Of the image as it is at the call; rejects with the reason after a few tries. */
+  async store(signal: AbortSignal): Promise<void> {
+    const state = this.#parts.image.state();
+    const files = new Map(state.files);
+    for (const file of this.#bases.keys()) if (!files.has(file)) this.#bases.delete(file);
+    for (const [path, file] of state.files) {
+      if (file.kind === "append") files.set(path, await this.#withBase(path, file, state, signal));
+    }
+    await this.#retry(signal, () => this.#parts.store.put({ ...state, files }, signal));
+  }
+
+  async #withBase(path: ImagePath, file: AppendFile, state: ImageState, signal: AbortSignal): Promise<AppendFile> {
+    const known = this.#bases.get(path);
+    const based: AppendFile = known === undefined ? file : { ...file, base: known.base, firstSlot: known.firstSlot };
+    const nextSlot = state.position.slot + 1;
+    if (nextSlot - based.firstSlot <= this.#parts.baseAfterSlots || based.base?.size === file.size) return based;
+    const local = this.#parts.toLocal(path);
+    if (local === undefined) return based;
+    try {
+      const base = await this.#retry(signal, () => this.#upload(path, local, file.size, signal));
+      this.#bases.set(path, { base, firstSlot: nextSlot });
+      return { ...file, base, firstSlot: nextSlot };
+    } catch (error) {
+      signal.throwIfAborted();
+      // Gone with a rollover or a flush: the next checkpoint removes it from the image too.
+      if (!hasCode(error, "FileNotFound")) {
+        this.#parts.tools.logger.warn({ file: path, err: error }, `No base could be stored: ${messageOf(error)}`);
+      }
+      return based;
+    }
+  }
+
+  async #upload(path: ImagePath, local: string, size: number, signal: AbortSignal): Promise<Base> {
+    const { fs, bucket, writer } = this.#parts.tools;
+    const file = await fs.open(local, "read");
+    try {
+      const sha256 = await digestOf(file, size, signal);
+      const folder = path.slice(0, path.indexOf("/")).replace("@", "_");
+      const key = `${TABLE_PREFIX}${writer.epoch}/${folder}/${path.slice(path.lastIndexOf("/") + 1)}-${sha256}`;
+      const read = async (offset: number, length: number): Promise<Uint8Array> => {
+        const bytes = new Uint8Array(length);
+        return bytes.subarray(0, await file.read(bytes, offset));
+      };
+      await bucket.put(key, { size, read }, { signal });
+      return { key, size, sha256 };
+    } finally {
+      await file.close();
+    }
+  }
+
+  async #retry<T>(signal: AbortSignal, work: () => Promise<T>): Promise<T> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await work();
+      } catch (error) {
+        signal.throwIfAborted();
+        if (!isKind(error, "transient") || attempt >= TRIES_MAX) throw error;
+        await this.#parts.tools.clock.sleep(RETRY_MS * 2 ** attempt, signal);
+      }
+    }
+  }
+}
+
+async function digestOf(file: FileHandle, size: number, signal: AbortSignal): Promise<string> {
+  const hash = createHash("sha256");
+  const slice = new Uint8Array(Math.min(READ_BYTES, size));
+  for (let offset = 0; offset < size; ) {
+    signal.throwIfAborted();
+    const got = await file.read(slice.subarray(0, Math.min(slice.length, size - offset)), offset);
+    if (got === 0) break;
+    hash.update(slice.subarray(0, got));
+    offset += got;
+  }
+  return hash.digest("hex");
+}
