@@ -22,6 +22,7 @@ export class SequenceCover {
       this.#ranges = this.#ranges.filter((range) => range.first < first);
       const cut = this.#ranges.at(-1);
       if (cut !== undefined && cut.last >= first) cut.last = first - 1n;
+      return this.add(first, last);
     }
     this.#ranges.push({ first, last });
     if (this.#ranges.length > RANGES_MAX) this.#ranges.shift();
