@@ -56,6 +56,10 @@ export class StoreServer {
     return `http://127.0.0.1:${this.port}`;
   }
 
+  get pid(): number {
+    return this.#process.pid;
+  }
+
   /** SIGKILL, as a power failure of the process would: its folder stays. */
   async kill(): Promise<void> {
     await this.#process.stop("keep");

@@ -116,12 +116,16 @@ function parseUrl(text: string): URL {
   return url;
 }
 
+/** Without what comes before an @ or after a ?: in a url that is wrong anyway, a password may stand anywhere there. */
+function shown(text: string): string {
+  return scrub(text.replace(/[?#].*$/s, "?***").replace(/^.*@/s, "***@"));
+}
+
 function badUrl(text: string, why: string): MetaMasterError {
-  const shown = scrub(text.replace(/[?#].*$/s, "?***"));
   return new MetaMasterError(
     "BucketUrlInvalid",
     "invalid",
-    `The bucket url ${JSON.stringify(shown)} can't be used: ${why}.`,
+    `The bucket url ${JSON.stringify(shown(text))} can't be used: ${why}.`,
     {
       hint: "Give s3://bucket/prefix, gs://bucket/prefix or file:///absolute/folder.",
     },
@@ -146,7 +150,7 @@ function checkedEndpoint({ endpoint }: BucketConfig): string | undefined {
     throw new MetaMasterError(
       "BucketUrlInvalid",
       "invalid",
-      `The endpoint ${JSON.stringify(scrub(endpoint.replace(/[?#].*$/s, "?***")))} can't be used.`,
+      `The endpoint ${JSON.stringify(shown(endpoint))} can't be used.`,
       {
         hint: "Give http://host:port or https://host:port, without credentials.",
       },

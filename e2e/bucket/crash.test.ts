@@ -1,0 +1,72 @@
+import { createHash, randomBytes } from "node:crypto";
+import { existsSync } from "node:fs";
+import { readdir } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { setTimeout as sleep } from "node:timers/promises";
+import { describe, expect, test } from "@jest/globals";
+import { isKind } from "../../sidecar/src/base/errors.js";
+import { bytesSource } from "../../sidecar/src/bucket/byte-source.js";
+import { serverNames, whyMissing } from "../servers/catalog.js";
+import { StoreServer } from "../servers/server.js";
+import { newBucket, open } from "../servers/stores.js";
+
+const digest = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
+
+describe.each(serverNames)("%s killed in the middle of puts", (name) => {
+  const missing = whyMissing(name);
+  if (missing !== undefined) {
+    test.skip(`skipped: ${missing}`, () => undefined);
+    return;
+  }
+
+  test("nothing that was acknowledged is lost or changed, and what wasn't is whole or absent", async () => {
+    const server = await StoreServer.start(name);
+    const bucket = await open(await newBucket(server));
+    const tried = new Map<string, string>();
+    const acknowledged = new Set<string>();
+    const put = async (key: string, bytes: Buffer): Promise<void> => {
+      tried.set(key, digest(bytes));
+      try {
+        if (bytes.length > 1 << 20) await bucket.put(key, bytesSource(bytes), { deadlineMs: 1_500 });
+        else expect(await bucket.putIfAbsent(key, bytes, { deadlineMs: 5_000 })).toBe("created");
+        acknowledged.add(key);
+      } catch (error) {
+        if (!isKind(error, "transient")) throw error;
+      }
+    };
+    for (let round = 0; round < 4; round++) {
+      const before = acknowledged.size;
+      const stop = new AbortController();
+      const writers = Array.from({ length: 6 }, async (_, w) => {
+        for (let i = 0; !stop.signal.aborted; i++) {
+          await put(`crash/${round}-${w}-${i}`, randomBytes(w === 0 ? 9 << 20 : 40_000));
+        }
+      });
+      while (acknowledged.size < before + 25) await sleep(5);
+      await server.kill();
+      stop.abort();
+      await Promise.all(writers);
+      await server.restart();
+    }
+    expect(acknowledged.size).toBeLessThan(tried.size);
+    for (const [key, expected] of tried) {
+      const got = await bucket.get(key, { maxBytes: 16 << 20 });
+      const found = got === undefined ? "absent" : digest(got);
+      const allowed = acknowledged.has(key) ? [expected] : [expected, "absent"];
+      expect([key, allowed]).toEqual([key, expect.arrayContaining([found])]);
+    }
+    await bucket.close();
+    await server.stop();
+  }, 90_000);
+
+  test("leaves no process and no folder behind when it is stopped", async () => {
+    const before = (await readdir(tmpdir())).filter((entry) => entry.startsWith(`metamaster-${name}-`));
+    const server = await StoreServer.start(name);
+    const { pid } = server;
+    expect(existsSync(`/proc/${pid}`)).toBe(true);
+    await server.stop();
+    expect(existsSync(`/proc/${pid}`)).toBe(false);
+    const after = (await readdir(tmpdir())).filter((entry) => entry.startsWith(`metamaster-${name}-`));
+    expect(after.filter((entry) => !before.includes(entry))).toEqual([]);
+  });
+});
