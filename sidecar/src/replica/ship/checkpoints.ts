@@ -203,7 +203,16 @@ export class Checkpoints {
       },
     );
     const callers = this.#callers.take();
-    const background: Background = { group, walBytes: this.#walBytes, reason, startedMs, callers, abort, ended, outcome: undefined };
+    const background: Background = {
+      group,
+      walBytes: this.#walBytes,
+      reason,
+      startedMs,
+      callers,
+      abort,
+      ended,
+      outcome: undefined,
+    };
     this.#background = background;
   }
 

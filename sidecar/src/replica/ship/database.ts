@@ -85,19 +85,27 @@ export class ShippedDatabase implements CutDatabase {
         },
       );
     }
-    await this.manifest.follow(manifest, signal);
-    if (manifest.name !== shipped) {
-      const message =
-        shipped === undefined ? `${this.name} is new` : `${this.name} went from ${shipped} to ${manifest.name}`;
-      if (this.#announced !== manifest.name) {
-        this.#parts.onHold({ reason: shipped === undefined ? "Start" : "Reopen", message });
-      }
-      this.#announced = manifest.name;
+    const { coverage } = this.wals;
+    const covers = (first: bigint, last: bigint): boolean => coverage.covers(first, last);
+    if (this.manifest.isNew(manifest)) {
+      await this.manifest.follow(manifest, covers, signal);
+      const minimum = this.manifest.minimumWal;
+      // Behind a new MANIFEST only its own WALs are shipped.
+      await this.wals.scan(
+        cut.wals.filter(({ number }) => number >= minimum),
+        signal,
+      );
+    } else {
+      // What a flush wrote is looked up in the WAL of the same cut.
+      await this.wals.scan(cut.wals, signal);
+      await this.manifest.follow(manifest, covers, signal);
     }
-    const minimum = this.manifest.minimumWal;
-    // Behind a new MANIFEST only its own WALs will be shipped.
-    const wals = manifest.name === shipped ? cut.wals : cut.wals.filter(({ number }) => number >= minimum);
-    await this.wals.scan(wals, minimum, signal);
+    this.wals.checkStarts(this.manifest.minimumWal);
+    if (manifest.name === shipped || manifest.name === this.#announced) return;
+    this.#announced = manifest.name;
+    const message =
+      shipped === undefined ? `${this.name} is new` : `${this.name} went from ${shipped} to ${manifest.name}`;
+    this.#parts.onHold({ reason: shipped === undefined ? "Start" : "Reopen", message });
   }
 
   /** Bytes of the MANIFEST in the image. */
@@ -107,8 +115,7 @@ export class ShippedDatabase implements CutDatabase {
 
   /** Does the cut have an edit that must not come after the WAL of the cut? */
   get binds(): boolean {
-    const cover = this.wals.cover;
-    return this.manifest.bindsAfter(this.manifestShipped, (first, last) => cover.covers(first, last));
+    return this.manifest.bindsAfter(this.manifestShipped);
   }
 
   /** Is there anything in the MANIFEST that the image lacks? */

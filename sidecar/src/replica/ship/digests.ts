@@ -46,7 +46,7 @@ export class FileDigests {
       if (identityOf(await file.stat()) !== identity) throw changed(path);
       const hash = createHash("sha256");
       const slice = new Uint8Array(Math.min(SLICE_BYTES, size));
-      for (let offset = 0; offset < size; ) {
+      for (let offset = 0; offset < size;) {
         signal.throwIfAborted();
         const want = Math.min(slice.length, size - offset);
         const got = await file.read(slice.subarray(0, want), offset);

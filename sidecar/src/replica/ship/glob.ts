@@ -47,10 +47,15 @@ function checkPart(pattern: string, part: string): void {
             ? "it has a zero byte"
             : undefined;
   if (why === undefined) return;
-  throw new MetaMasterError("CompanionInvalid", "invalid", `The companion ${JSON.stringify(pattern)} can't be used: ${why}.`, {
-    hint: "Name files or directories relative to the data directory, e.g. `kv_backend` or `meta/checkpoint/*`.",
-    details: { pattern },
-  });
+  throw new MetaMasterError(
+    "CompanionInvalid",
+    "invalid",
+    `The companion ${JSON.stringify(pattern)} can't be used: ${why}.`,
+    {
+      hint: "Name files or directories relative to the data directory, e.g. `kv_backend` or `meta/checkpoint/*`.",
+      details: { pattern },
+    },
+  );
 }
 
 function segmentExpression(part: string): RegExp {

@@ -132,7 +132,7 @@ async function addTable(
 
 async function addManifest(plan: DatabasePlan, packer: Packer, parts: GroupParts): Promise<void> {
   const bytesMax = Packer.bytesMax(parts.bodyBytesMax);
-  for (let offset = parts.shipped.sizeOf(plan.manifestFile) ?? 0; offset < plan.manifestEnd; ) {
+  for (let offset = parts.shipped.sizeOf(plan.manifestFile) ?? 0; offset < plan.manifestEnd;) {
     const length = Math.min(bytesMax, plan.manifestEnd - offset);
     const { bytes, give } = parts.buffers.take(length);
     await packer.guard(async () => {

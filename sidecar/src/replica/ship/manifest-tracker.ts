@@ -1,55 +1,125 @@
-// TEMPORARY until formats/rocksdb has its MANIFEST reader.
-import type { FileSystem } from "../../base/file-system.js";
-import { tableFileName } from "../../formats/rocksdb/file-names.js";
-import { RecordReader } from "../../formats/rocksdb/record-reader.js";
+import { MetaMasterError } from "../../base/errors.js";
+import type { FileHandle, FileSystem } from "../../base/file-system.js";
+import { classify } from "../../formats/rocksdb/classify-edit.js";
+import { blobFileName, tableFileName } from "../../formats/rocksdb/file-names.js";
+import { ManifestCursor, type ManifestUnit } from "../../formats/rocksdb/manifest-cursor.js";
+import { ManifestState } from "../../formats/rocksdb/manifest-state.js";
 import type { ManifestMark } from "./cut.js";
+
+const READ_BYTES = 1024 * 1024;
+
+/** A table or blob file of the MANIFEST; the size of a blob file is not in it. */
+export interface LiveFile {
+  readonly name: string;
+  readonly size: number | undefined;
+}
+
+type Covers = (first: bigint, last: bigint) => boolean;
+
+/** Follows a database's MANIFEST, and the next one when it rolls over. */
 export class ManifestTracker {
   readonly #fs: FileSystem;
   readonly #directory: string;
-  name = ""; wholeEnd = 0; minimumWal = 0;
-  #tables = new Map<number, number>();
-  #edits: { end: number; bind: boolean; first: bigint; last: bigint; isFile: boolean }[] = [];
-  constructor(fs: FileSystem, directory: string) { this.#fs = fs; this.#directory = directory; }
-  async follow(mark: ManifestMark, signal: AbortSignal): Promise<void> {
-    void signal;
-    if (mark.name === this.name && mark.size === this.wholeEnd) return;
-    this.name = mark.name;
-    const bytes = (await this.#fs.readFile(`${this.#directory}/${mark.name}`, 1e8)).subarray(0, mark.size);
-    this.#tables = new Map(); this.#edits = [];
-    const logs = new Map<number, number>();
-    let parts: Uint8Array[] = [];
-    const reader = new RecordReader({
-      data: (chunk, start, end, first, last, endOffset) => {
-        if (first) parts = [];
-        parts.push(chunk.slice(start, end));
-        if (last) this.#edit(Buffer.concat(parts), endOffset, logs);
-        return undefined;
-      },
-      special: () => undefined,
-    }, undefined);
-    reader.feed(bytes);
-    this.wholeEnd = reader.wholeEnd;
-    this.minimumWal = Math.min(...logs.values());
+  #name = "";
+  #inode = 0n;
+  #handle: FileHandle | undefined;
+  #cursor = new ManifestCursor("");
+  #state = new ManifestState("");
+  #lastBindingEnd = 0;
+
+  constructor(fs: FileSystem, directory: string) {
+    this.#fs = fs;
+    this.#directory = directory;
   }
-  #edit(p: Uint8Array, end: number, logs: Map<number, number>): void {
-    let at = 0;
-    const v = (): number => { let value = 0; for (let s = 1; ; s *= 128) { const b = p[at++] ?? 0; value += (b & 127) * s; if (b < 128) return value; } };
-    const skip = (): void => { const n = v(); at += n; };
-    let family = 0; let log: number | undefined; let bind = false; let first = 0n; let last = 0n; let isFile = false; let deleted = false;
-    while (at < p.length) {
-      const tag = v();
-      if (tag === 1) skip(); else if (tag === 201) { skip(); bind = true; } else if (tag === 2) log = v();
-      else if (tag === 3 || tag === 4 || tag === 203) v(); else if (tag === 200) family = v();
-      else if (tag === 6) { v(); this.#tables.delete(v()); deleted = true; }
-      else if (tag === 103) { v(); const n = v(); this.#tables.set(n, v()); skip(); skip(); first = BigInt(v()); last = BigInt(v()); v(); isFile = true; }
-      else throw new Error(`tag ${tag}`);
+
+  /** The MANIFEST that was followed last; "" before the first. */
+  get name(): string {
+    return this.#name;
+  }
+
+  /** After the last whole edit or atomic group. */
+  get wholeEnd(): number {
+    return this.#cursor.wholeEnd;
+  }
+
+  /** WALs with smaller numbers are no part of the database. */
+  get minimumWal(): number {
+    return this.#state.walFloor();
+  }
+
+  /** Is the mark's another MANIFEST than the one followed so far? */
+  isNew(mark: ManifestMark): boolean {
+    return mark.name !== this.#name || mark.inode !== this.#inode;
+  }
+
+  /**
+   * Reads up to the mark. `covers`: does the WAL up to the same cut hold all these sequence numbers. All of a new MANIFEST is binding:
+   * it comes with a checkpoint.
+   */
+  async follow(mark: ManifestMark, covers: Covers, signal: AbortSignal): Promise<void> {
+    const isNew = this.isNew(mark);
+    if (isNew) await this.#begin(mark);
+    const scratch = new Uint8Array(Math.min(READ_BYTES, Math.max(0, mark.size - this.#cursor.nextOffset)));
+    for (;;) {
+      signal.throwIfAborted();
+      const offset = this.#cursor.nextOffset;
+      const want = Math.min(scratch.length, mark.size - offset);
+      if (want <= 0) break;
+      const got = await this.#read(scratch.subarray(0, want), offset);
+      for (const unit of this.#cursor.feed(scratch.subarray(0, got))) this.#take(unit, isNew, covers);
+      const problem = this.#cursor.problem();
+      if (problem !== undefined) throw problem;
+      if (this.#cursor.nextOffset <= offset) break;
     }
-    if (log !== undefined) logs.set(family, log);
-    this.#edits.push({ end, bind, first, last, isFile: isFile && !deleted });
   }
-  liveFiles(): { name: string; size: number | undefined }[] { return [...this.#tables].map(([n, size]) => ({ name: tableFileName(n), size })); }
-  bindsAfter(offset: number, covers: (first: bigint, last: bigint) => boolean): boolean {
-    return this.#edits.some((e) => e.end > offset && (e.bind || (e.isFile && !covers(e.first, e.last))));
+
+  /** Is there a binding edit after `offset`? */
+  bindsAfter(offset: number): boolean {
+    return this.#lastBindingEnd > offset;
   }
-  async close(): Promise<void> {}
+
+  /** Throws `FilesElsewhere` (invalid) if tables lie in other directories. */
+  liveFiles(): LiveFile[] {
+    // Checks what can't be replicated.
+    this.#state.liveFiles();
+    const files: LiveFile[] = [];
+    for (const { number, size } of this.#state.tables()) files.push({ name: tableFileName(number), size });
+    for (const number of this.#state.blobFiles()) files.push({ name: blobFileName(number), size: undefined });
+    return files;
+  }
+
+  async close(): Promise<void> {
+    const handle = this.#handle;
+    this.#handle = undefined;
+    await handle?.close();
+  }
+
+  async #begin(mark: ManifestMark): Promise<void> {
+    await this.close();
+    const path = `${this.#directory}/${mark.name}`;
+    this.#handle = await this.#fs.open(path, "read");
+    this.#name = mark.name;
+    this.#inode = mark.inode;
+    this.#cursor = new ManifestCursor(path);
+    this.#state = new ManifestState(path);
+    this.#lastBindingEnd = 0;
+  }
+
+  #take(unit: ManifestUnit, isNew: boolean, covers: Covers): void {
+    const { kind } = isNew ? { kind: "binding" } : classify(unit, { state: this.#state, walCovers: covers });
+    if (kind === "binding") this.#lastBindingEnd = unit.end;
+    this.#state.apply(unit);
+  }
+
+  async #read(target: Uint8Array, offset: number): Promise<number> {
+    this.#handle ??= await this.#fs.open(`${this.#directory}/${this.#name}`, "read");
+    const got = await this.#handle.read(target, offset);
+    if (got === target.length) return got;
+    throw new MetaMasterError(
+      "ManifestShrank",
+      "corrupt",
+      `${this.#directory}/${this.#name} ends at ${offset + got}, but it held ${offset + target.length} bytes when it was measured.`,
+      { hint: "Somebody truncated or replaced it while it was shipped; only the master may write there." },
+    );
+  }
 }

@@ -87,11 +87,7 @@ export async function planDatabase(
   }
 }
 
-async function planTables(
-  database: ShippedDatabase,
-  live: Set<ImagePath>,
-  parts: PlanParts,
-): Promise<PlannedTable[]> {
+async function planTables(database: ShippedDatabase, live: Set<ImagePath>, parts: PlanParts): Promise<PlannedTable[]> {
   const tables: PlannedTable[] = [];
   for (const { name, size } of database.manifest.liveFiles()) {
     const file = database.imagePath(name);
@@ -171,7 +167,11 @@ async function planOne(
   if (stat.size > SMALL_FILE_BYTES_MAX) {
     if (parts.shipped.files.get(file)?.kind === "table") return;
     const local = await parts.links.hold(database.name, name, path);
-    into.tables.push({ file, permissions: stat.permissions, upload: { folder: database.name, file: name, local, stat } });
+    into.tables.push({
+      file,
+      permissions: stat.permissions,
+      upload: { folder: database.name, file: name, local, stat },
+    });
     return;
   }
   const bytes = await readWhole(parts.fs, path, stat.size);

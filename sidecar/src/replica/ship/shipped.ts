@@ -4,7 +4,13 @@ import type { ImageState } from "../../formats/image.js";
 
 export type ShippedFile =
   | { readonly kind: "append"; readonly size: number }
-  | { readonly kind: "table"; readonly size: number; readonly sha256: Digest; readonly key: string; readonly permissions: number }
+  | {
+      readonly kind: "table";
+      readonly size: number;
+      readonly sha256: Digest;
+      readonly key: string;
+      readonly permissions: number;
+    }
   | { readonly kind: "small"; readonly sha256: Digest; readonly permissions: number }
   | { readonly kind: "directory"; readonly permissions: number };
 

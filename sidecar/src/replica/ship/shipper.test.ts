@@ -1,6 +1,6 @@
 import { afterEach, describe, expect, test } from "@jest/globals";
 import { Bench, type BenchOptions } from "./testing/harness.js";
-import { prefixLength, rowsOf } from "./testing/recover.js";
+import { rowsOf } from "./testing/recover.js";
 
 let bench: Bench;
 
@@ -13,15 +13,6 @@ afterEach(async () => {
   await bench.close();
 });
 
-/** At every entry the image opens at a prefix of what was written; at the end it has all `rows`. */
-async function expectPrefixes(rows: bigint, name = "db"): Promise<void> {
-  await bench.replay((files) => {
-    const found = rowsOf(files, name);
-    if (found !== undefined) prefixLength(found);
-  });
-  expect(prefixLength(await bench.rows(name))).toBe(rows);
-}
-
 describe("shipping one database", () => {
   test("a barrier brings everything written before it, WAL and tables", async () => {
     await open();
@@ -31,10 +22,10 @@ describe("shipping one database", () => {
     await database.put(5);
     bench.start();
     await bench.barrier();
-    await expectPrefixes(15n);
+    expect(await bench.prefixes()).toBe(15n);
     await database.put(3);
     await bench.barrier();
-    await expectPrefixes(18n);
+    expect(await bench.prefixes()).toBe(18n);
   });
 
   test("a checkpoint takes over flushed rows, removes what is obsolete and is followed by a snapshot", async () => {
@@ -52,7 +43,7 @@ describe("shipping one database", () => {
     const files = await bench.replay();
     expect(files.has(firstWal)).toBe(false);
     expect([...files.keys()].filter((file) => file.endsWith(".sst"))).toHaveLength(1);
-    await expectPrefixes(14n);
+    expect(await bench.prefixes()).toBe(14n);
     const snapshot = bench.snapshots.at(-1);
     expect([...(snapshot?.files.keys() ?? [])].toSorted()).toEqual([...files.keys()].toSorted());
     expect(snapshot?.position).toEqual(bench.pen.position);
@@ -72,7 +63,7 @@ describe("shipping one database", () => {
       const bytes = operations.reduce((sum, operation) => sum + ("bytes" in operation ? operation.bytes.length : 0), 0);
       expect(bytes).toBeLessThanOrEqual(16 * 1024);
     }
-    await expectPrefixes(200n);
+    expect(await bench.prefixes()).toBe(200n);
     const first = bench.pen.entries.flatMap(({ header }) => header.sequences)[0];
     expect(first).toMatchObject({ database: "db", first: "1" });
   });
@@ -87,7 +78,7 @@ describe("shipping one database", () => {
     await database.put(1, 10);
     await bench.barrier();
     expect(bench.pen.entries.filter(({ header }) => header.more).length).toBeGreaterThan(5);
-    await expectPrefixes(3n);
+    expect(await bench.prefixes()).toBe(3n);
   });
 
   test("half a record waits for its other half", async () => {
@@ -98,10 +89,10 @@ describe("shipping one database", () => {
     const bytes = database.batch(3, 100);
     await database.appendRaw(bytes.subarray(0, 40));
     await bench.barrier();
-    await expectPrefixes(2n);
+    expect(await bench.prefixes()).toBe(2n);
     await database.appendRaw(bytes.subarray(40));
     await bench.barrier();
-    await expectPrefixes(5n);
+    expect(await bench.prefixes()).toBe(5n);
   });
 
   test("WAL written while the shipper runs arrives without a barrier", async () => {
@@ -111,7 +102,12 @@ describe("shipping one database", () => {
     await bench.barrier();
     await database.put(2);
     while ((await bench.rows()).size < 2) await new Promise((resolve) => setTimeout(resolve, 5));
-    expect(bench.shipper.status).toMatchObject({ durableLagBytes: 0, durableLagSeconds: 0, gaps: 0, trouble: undefined });
+    expect(bench.shipper.status).toMatchObject({
+      durableLagBytes: 0,
+      durableLagSeconds: 0,
+      gaps: 0,
+      trouble: undefined,
+    });
   });
 
   test("new WALs are shipped in order, each whole before the next", async () => {
@@ -124,7 +120,7 @@ describe("shipping one database", () => {
       if (wal % 2 === 0) await bench.barrier();
     }
     await bench.barrier();
-    await expectPrefixes(15n);
+    expect(await bench.prefixes()).toBe(15n);
     expect(bench.shipper.status.gaps).toBe(0);
   });
 
@@ -138,9 +134,9 @@ describe("shipping one database", () => {
     await database.flush();
     await database.put(3);
     await bench.barrier();
-    await expectPrefixes(9n);
+    expect(await bench.prefixes()).toBe(9n);
     await bench.checkpoint();
-    await expectPrefixes(9n);
+    expect(await bench.prefixes()).toBe(9n);
     const files = [...(await bench.replay()).keys()];
     expect(files.filter((file) => file.startsWith("db@wal/"))).toHaveLength(1);
     expect(files.filter((file) => file.startsWith("db/") && file.endsWith(".log"))).toHaveLength(0);
@@ -157,7 +153,7 @@ describe("binding edits", () => {
     await database.ingest(240);
     await database.put(5);
     await bench.barrier();
-    await expectPrefixes(246n);
+    expect(await bench.prefixes()).toBe(246n);
   });
 
   test("WAL never comes before the column family it writes to", async () => {
@@ -174,7 +170,7 @@ describe("binding edits", () => {
       const rows = rowsOf(files, "db");
       if ((rows?.size ?? 0) > 1) expect(Buffer.from(manifest).includes("family-1")).toBe(true);
     });
-    await expectPrefixes(331n);
+    expect(await bench.prefixes()).toBe(331n);
   });
 
   test("flushes and compactions wait for the next checkpoint", async () => {
@@ -182,7 +178,9 @@ describe("binding edits", () => {
     const database = await bench.create();
     bench.start();
     await bench.barrier();
-    const tablesBefore = bench.pen.entries.flatMap(({ operations }) => operations.filter(({ type }) => type === "table"));
+    const tablesBefore = bench.pen.entries.flatMap(({ operations }) =>
+      operations.filter(({ type }) => type === "table"),
+    );
     await database.put(5);
     await database.flush({ keepWals: true });
     await database.put(5);
@@ -192,7 +190,7 @@ describe("binding edits", () => {
     await bench.barrier();
     const tables = bench.pen.entries.flatMap(({ operations }) => operations.filter(({ type }) => type === "table"));
     expect(tables).toHaveLength(tablesBefore.length);
-    await expectPrefixes(15n);
+    expect(await bench.prefixes()).toBe(15n);
   });
 
   test("a database without a WAL: another's log is never trimmed past what it holds", async () => {

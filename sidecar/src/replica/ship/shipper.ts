@@ -75,7 +75,12 @@ export class PrimaryShipper implements Shipper {
     this.#barriers = new Waiters(clock);
     this.#buffers = new Buffers(settings.entryBodyBytesMax);
     const listings = new Listings(fs, clock);
-    this.#companionFinder = new CompanionFinder(fs, listings, settings.layout, (name) => parseFileName(name) !== undefined);
+    this.#companionFinder = new CompanionFinder(
+      fs,
+      listings,
+      settings.layout,
+      (name) => parseFileName(name) !== undefined,
+    );
     this.#databases = settings.layout.databases.map(
       (location) =>
         new ShippedDatabase(location, {
@@ -411,7 +416,12 @@ export class PrimaryShipper implements Shipper {
     for (const { wals } of this.#databases) for (const file of wals.files) this.#walFiles.set(file.file, file);
   }
 
-  #walParts(): { emitter: Emitter; buffers: Buffers; bodyBytesMax: number; onShipped: (database: string, bytes: number) => void } {
+  #walParts(): {
+    emitter: Emitter;
+    buffers: Buffers;
+    bodyBytesMax: number;
+    onShipped: (database: string, bytes: number) => void;
+  } {
     return {
       emitter: this.#emitter,
       buffers: this.#buffers,
@@ -468,10 +478,15 @@ function entryOf(draft: Draft, { position, size }: Appended, writer: LogWriter):
 
 function barrierFailed(cause: unknown): unknown {
   if (isKind(cause, "fenced")) return cause;
-  return new MetaMasterError("BarrierFailed", "transient", `What was written is not known to be durable: ${messageOf(cause)}`, {
-    cause,
-    hint: "Do not acknowledge it. Ask again; if the reason stays, look at the status.",
-  });
+  return new MetaMasterError(
+    "BarrierFailed",
+    "transient",
+    `What was written is not known to be durable: ${messageOf(cause)}`,
+    {
+      cause,
+      hint: "Do not acknowledge it. Ask again; if the reason stays, look at the status.",
+    },
+  );
 }
 
 function unsettled(cause: unknown): MetaMasterError {

@@ -1,7 +1,6 @@
 import { describe, expect, test } from "@jest/globals";
 import { JumpingClock, ManualClock } from "../../bucket/testing/test-clock.js";
 import { Lag } from "./lag.js";
-import { SequenceCover } from "./sequence-cover.js";
 import { Turn } from "./turn.js";
 import { rejectAll, resolveAll, Waiters } from "./waiters.js";
 import { Wakeup } from "./wakeup.js";
@@ -63,31 +62,6 @@ describe("the lag", () => {
     expect(lag.bytes).toBe(5_000);
     expect(lag.seconds(10_000)).toBeGreaterThanOrEqual(5);
     expect(lag.seconds(10_000)).toBeLessThanOrEqual(10);
-  });
-});
-
-describe("the cover of sequence numbers", () => {
-  test("holds only without a hole", () => {
-    const cover = new SequenceCover();
-    cover.add(1n, 10n);
-    cover.add(11n, 20n);
-    cover.add(25n, 30n);
-    expect(cover.covers(1n, 20n)).toBe(true);
-    expect(cover.covers(5n, 5n)).toBe(true);
-    expect(cover.covers(19n, 25n)).toBe(false);
-    expect(cover.covers(21n, 24n)).toBe(false);
-    expect(cover.covers(25n, 31n)).toBe(false);
-    expect(cover.covers(25n, 30n)).toBe(true);
-  });
-
-  test("what went back is void from there on", () => {
-    const cover = new SequenceCover();
-    cover.add(1n, 10n);
-    cover.add(20n, 30n);
-    cover.add(5n, 6n);
-    expect(cover.covers(1n, 6n)).toBe(true);
-    expect(cover.covers(7n, 8n)).toBe(false);
-    expect(cover.covers(20n, 21n)).toBe(false);
   });
 });
 

@@ -100,7 +100,7 @@ export class Snapshotter {
 async function digestOf(file: FileHandle, size: number, signal: AbortSignal): Promise<string> {
   const hash = createHash("sha256");
   const slice = new Uint8Array(Math.min(READ_BYTES, size));
-  for (let offset = 0; offset < size; ) {
+  for (let offset = 0; offset < size;) {
     signal.throwIfAborted();
     const got = await file.read(slice.subarray(0, Math.min(slice.length, size - offset)), offset);
     if (got === 0) break;

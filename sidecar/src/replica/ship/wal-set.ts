@@ -1,11 +1,11 @@
 import { MetaMasterError, hasCode, messageOf } from "../../base/errors.js";
 import type { ImagePath } from "../../formats/entry.js";
 import { parseFileName, walFileName } from "../../formats/rocksdb/file-names.js";
+import { SequenceCoverage } from "../../formats/rocksdb/sequence-coverage.js";
 import type { DatabaseLocation } from "../layout.js";
 import type { WalMarks } from "./cut.js";
 import type { Links } from "./links.js";
 import type { Listings } from "./listing.js";
-import { SequenceCover } from "./sequence-cover.js";
 import type { ShipTools } from "./settings.js";
 import type { Shipped } from "./shipped.js";
 import { Turn } from "./turn.js";
@@ -40,12 +40,13 @@ export class WalSet {
   readonly #files = new Map<number, WalFile>();
   readonly #copies = new Map<number, WalCopy>();
   readonly #linkable = new Set<number>();
-  readonly cover = new SequenceCover();
+  readonly coverage = new SequenceCoverage();
   readonly #scratch = new Uint8Array(SCRATCH_BYTES);
   /** WALs below it are obsolete by the MANIFEST of the image. */
   #floor = 0;
   /** The last batch that was checked: its first and its last sequence number. */
   #last: { readonly file: WalFile; readonly sequence: bigint; readonly upTo: bigint } | undefined;
+  readonly #apart: { readonly after: number; readonly message: string }[] = [];
   #ended = false;
   /** Rounds and the keeper look at the same files. */
   readonly #turn = new Turn();
@@ -122,8 +123,8 @@ export class WalSet {
     });
   }
 
-  /** Checks everything up to the cut, in the order of the numbers. `minimum`: WALs below it are obsolete by the MANIFEST of this cut. */
-  async scan(marks: WalMarks, minimum: number, signal: AbortSignal): Promise<void> {
+  /** Checks everything up to the cut, in the order of the numbers. */
+  async scan(marks: WalMarks, signal: AbortSignal): Promise<void> {
     for (const { number, size } of marks) {
       const file = this.#files.get(number);
       if (file === undefined) continue;
@@ -131,15 +132,25 @@ export class WalSet {
       await file.scanTo(size, this.#scratch, signal, ({ records, wentBackAt }) => {
         if (wentBackAt !== undefined) this.#wentBack(file);
         for (let index = 0; index < records.length; index++) {
-          if (records.count(index) > 0) this.cover.add(records.sequence(index), records.lastSequence(index));
+          if (records.count(index) > 0) this.coverage.add(records.sequence(index), records.lastSequence(index));
         }
         if (records.length === 0) return;
-        if (batchesBefore === 0 && this.#last?.file !== file) this.#checkStart(file, records.sequence(0), minimum);
+        if (batchesBefore === 0 && this.#last?.file !== file) this.#noteStart(file, records.sequence(0));
         const index = records.length - 1;
         this.#last = { file, sequence: records.sequence(index), upTo: records.lastSequence(index) };
       });
     }
     this.#finalize(marks);
+  }
+
+  /**
+   * Two WALs whose sequences don't adjoin are a hole only if a WAL between them came and went unseen, and none goes before the MANIFEST is
+   * beyond it. `minimum`: the smallest WAL that the MANIFEST of this cut needs.
+   */
+  checkStarts(minimum: number): void {
+    for (const { after, message } of this.#apart.splice(0)) {
+      if (minimum > after + 1) this.#gap(message);
+    }
   }
 
   /** What keeps this database's WAL from being shipped up to the cut: damage that only the master's own flush gets past. */
@@ -193,7 +204,6 @@ export class WalSet {
       return kept.length > 0;
     });
   }
-
 
   /** The master is dead: what the next cut measures is final. */
   masterEnded(): void {
@@ -310,18 +320,17 @@ export class WalSet {
     file.final = true;
   }
 
-  /** A file whose predecessor is followed by a hole that RocksDB itself would not see. */
-  #checkStart(file: WalFile, first: bigint, minimum: number): void {
+  /** The first batch of a WAL: does it adjoin the last one before it? */
+  #noteStart(file: WalFile, first: bigint): void {
     const last = this.#last;
     if (last === undefined) return;
     if (first < last.sequence) return this.#wentBack(file);
     // A prepare (two-phase commit) uses none of the numbers it counts: the next batch begins where it began.
-    const adjoins = first === last.upTo + 1n || first === last.sequence;
-    // Only a WAL that the MANIFEST is beyond can have been deleted in between.
-    if (adjoins || minimum <= last.file.number + 1) return;
-    this.#gap(
-      `between WAL ${last.file.number} (to sequence ${last.upTo}) and WAL ${file.number} (from ${first}) one may be missing`,
-    );
+    if (first === last.upTo + 1n || first === last.sequence) return;
+    this.#apart.push({
+      after: last.file.number,
+      message: `between WAL ${last.file.number} (to sequence ${last.upTo}) and WAL ${file.number} (from ${first}) one may be missing`,
+    });
   }
 
   #finalize(marks: WalMarks): void {
@@ -341,6 +350,7 @@ export class WalSet {
   }
 
   #wentBack(file: WalFile): void {
+    this.coverage.clear();
     this.#gap(`sequence numbers go back in WAL ${file.number}: the database was reopened after losing writes`);
   }
 

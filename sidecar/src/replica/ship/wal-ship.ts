@@ -70,7 +70,7 @@ export async function addPiece(of: PieceOf, packer: Packer, parts: WalShipParts)
 
 async function addChunks({ database, file, piece }: PieceOf, packer: Packer, parts: WalShipParts): Promise<void> {
   const bytesMax = Packer.bytesMax(parts.bodyBytesMax);
-  for (let offset = piece.start; offset < piece.end; ) {
+  for (let offset = piece.start; offset < piece.end;) {
     const length = Math.min(bytesMax, piece.end - offset);
     const { bytes, give } = parts.buffers.take(length);
     await packer.guard(() => file.readAt(bytes, offset));

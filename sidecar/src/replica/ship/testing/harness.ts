@@ -8,15 +8,22 @@ import type { Bucket } from "../../../bucket/bucket.js";
 import { MemoryBucket } from "../../../bucket/testing/memory-bucket.js";
 import { SystemClock } from "../../../base/system-clock.js";
 import { SystemRandom } from "../../../base/system-random.js";
+import type { ReadEntry } from "../../../formats/entry.js";
+import { Image } from "../../../formats/image-fold.js";
 import { EMPTY_IMAGE, type ImageState } from "../../../formats/image.js";
 import type { DatabaseLocation } from "../../layout.js";
 import { noMetrics, shipDefaults, type ShipComponents, type ShipSettings } from "../settings.js";
 import { PrimaryShipper } from "../shipper.js";
 import { ModelDatabase, type ModelOptions } from "./model-database.js";
-import { replay, rowsOf, type Files } from "./recover.js";
+import { prefixLength, replay, rowsOf, type Files } from "./recover.js";
 import { TestPen } from "./test-pen.js";
 
-export const silent: Logger = { debug: () => undefined, info: () => undefined, warn: () => undefined, error: () => undefined };
+export const silent: Logger = {
+  debug: () => undefined,
+  info: () => undefined,
+  warn: process.env["SHIP_LOG"] ? (f, m) => console.log(m, (f as any).err?.message) : () => undefined,
+  error: () => undefined,
+};
 
 export interface BenchOptions {
   readonly settings?: Partial<Omit<ShipSettings, "layout">>;
@@ -57,7 +64,9 @@ export class Bench {
 
   location(name: string): DatabaseLocation {
     const path = `${this.directory}/${name}`;
-    return this.#options.separateWal === true ? { name, path, walPath: `${this.directory}/${name}-wal` } : { name, path };
+    return this.#options.separateWal === true
+      ? { name, path, walPath: `${this.directory}/${name}-wal` }
+      : { name, path };
   }
 
   async create(name = "db"): Promise<ModelDatabase> {
@@ -90,14 +99,59 @@ export class Bench {
   }
 
   /** It comes back in a new epoch, on the image of the log so far. */
-  async restart(image: ImageState): Promise<void> {
+  restart(image: ImageState = this.image()): void {
     const slot = this.pen.position.slot + 1;
     const next = new TestPen(this.pen.epoch + 1, { slot, chain: `chain-${slot}` });
     next.entries.push(...this.pen.entries);
     this.pen = next;
     this.#abort = new AbortController();
     this.shipper = this.#make({ ...image, position: next.position, epoch: next.epoch });
-    await Promise.resolve();
+  }
+
+  /** At every entry the image opens at a prefix of what was written, without a hole; at the end it has so many rows. */
+  async prefixes(name = "db"): Promise<bigint> {
+    await this.replay((files) => {
+      const found = rowsOf(files, name);
+      if (found !== undefined) prefixLength(found);
+    });
+    return prefixLength(await this.rows(name));
+  }
+
+  /** The image of the log so far, as a new epoch would be given it. */
+  image(): ImageState {
+    const image = new Image({ ...EMPTY_IMAGE, epoch: 0 });
+    const claim = (epoch: number, slot: number): ReadEntry => ({
+      header: {
+        version: 1,
+        cluster: "",
+        slot,
+        epoch,
+        kind: "claim",
+        previous: "",
+        writer: this.pen.writer,
+        wallTimeMs: 0,
+        more: false,
+        sequences: [],
+      },
+      operations: [],
+      position: { slot, chain: "claim" },
+      size: 0,
+    });
+    let epoch = 0;
+    for (const entry of this.pen.entries) {
+      if (entry.header.epoch > epoch) image.push(claim(++epoch, entry.header.slot - 1));
+      image.push(entry);
+    }
+    return image.state();
+  }
+
+  /** Resolves when `ready` says so; fails after ten seconds. */
+  async until(ready: () => boolean | Promise<boolean>): Promise<void> {
+    const end = performance.now() + 10_000;
+    while (!(await ready())) {
+      if (performance.now() > end) throw new Error("it did not come to pass");
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
   }
 
   /** Every image that the log went through. */

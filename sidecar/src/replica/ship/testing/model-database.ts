@@ -51,6 +51,8 @@ export class ModelDatabase {
   #tables: Table[] = [];
   #wals: number[] = [];
   #families = 0;
+  /** Where a recycled WAL is written next. */
+  #overwrite: number | undefined;
 
   private constructor(fs: FileSystem, options: ModelOptions) {
     this.#fs = fs;
@@ -113,6 +115,28 @@ export class ModelDatabase {
     await this.#append(this.walFile, bytes);
   }
 
+  /** The last rows never were. */
+  async forget(count: number): Promise<void> {
+    this.#sequence -= BigInt(count);
+    this.#unflushed = this.#unflushed.filter((row) => row <= this.#sequence);
+    await Promise.resolve();
+  }
+
+  /** As `recycle_log_file_num` does: everything is flushed, and the inode of `old` becomes the next WAL, with its bytes still in it. */
+  async recycle(old: string): Promise<void> {
+    const table = await this.#writeTable(this.#unflushed);
+    this.#unflushed = [];
+    this.#tables.push(table);
+    const number = this.#nextFile++;
+    this.#wals = this.#wals.filter((each) => !old.endsWith(walFileName(each)));
+    this.#wals.push(number);
+    this.#wal = new WalWriter(number, this.#options);
+    this.#overwrite = 0;
+    await this.#fs.rename(old, this.walFile);
+    await this.#edit({ logNumber: number, added: [table] });
+    await this.deleteOldWals();
+  }
+
   /** Written with disableWAL: they are nowhere until a flush. */
   putUnlogged(count = 1): void {
     this.#take(count);
@@ -120,6 +144,7 @@ export class ModelDatabase {
 
   /** A new WAL is begun; the old one stays until the flush. */
   async switchWal(): Promise<void> {
+    this.#overwrite = undefined;
     this.#wal = this.#newWal();
     await this.#append(this.walFile, new Uint8Array(0));
   }
@@ -169,7 +194,8 @@ export class ModelDatabase {
 
   /** The other column families are empty: they need no older WAL either. */
   async #advanceFamilies(): Promise<void> {
-    for (let family = 1; family <= this.#families; family++) await this.#edit({ logNumber: this.#wal.fileNumber }, family);
+    for (let family = 1; family <= this.#families; family++)
+      await this.#edit({ logNumber: this.#wal.fileNumber }, family);
   }
 
   async rollManifest(): Promise<void> {
@@ -217,7 +243,8 @@ export class ModelDatabase {
     this.#manifest = new RecordWriter(this.#manifestNumber, false);
     await this.#append(`${this.path}/${optionsFileName(this.#manifestNumber + 1)}`, Buffer.from("[Version]\n"));
     this.#nextFile++;
-    for (let family = 1; family <= this.#families; family++) await this.#edit({ addFamily: `family-${family}` }, family);
+    for (let family = 1; family <= this.#families; family++)
+      await this.#edit({ addFamily: `family-${family}` }, family);
     await this.#edit({ logNumber: this.#wal.fileNumber, added: this.#tables });
     await this.#fs.writeFileAtomic(`${this.path}/CURRENT`, formatCurrent(this.#manifestNumber));
   }
@@ -242,7 +269,9 @@ export class ModelDatabase {
   async #append(path: string, bytes: Uint8Array): Promise<void> {
     const file = await this.#fs.open(path, "readWrite");
     try {
-      await file.write(bytes, (await file.stat()).size);
+      const overwrite = path === this.walFile ? this.#overwrite : undefined;
+      if (overwrite !== undefined) this.#overwrite = overwrite + bytes.length;
+      await file.write(bytes, overwrite ?? (await file.stat()).size);
     } finally {
       await file.close();
     }
@@ -253,7 +282,11 @@ export class ModelDatabase {
 function newFile(out: ByteWriter, { number, size, rows }: Table): void {
   const first = rows[0] ?? 0n;
   const last = rows.at(-1) ?? 0n;
-  const key = (row: bigint): Uint8Array => new ByteWriter().raw(Buffer.from(`row-${row}`)).fixed64((row << 8n) | 1n).done();
+  const key = (row: bigint): Uint8Array =>
+    new ByteWriter()
+      .raw(Buffer.from(`row-${row}`))
+      .fixed64((row << 8n) | 1n)
+      .done();
   out.varint(103).varint(0).varint(number).varint(size).prefixed(key(first)).prefixed(key(last));
   out.varint(first).varint(last).varint(1);
 }

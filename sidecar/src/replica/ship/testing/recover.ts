@@ -9,7 +9,11 @@ import { WalCursor } from "../../../formats/rocksdb/wal-cursor.js";
 export type Files = Map<string, Uint8Array>;
 
 /** Every state that a follower's disk goes through: after each entry, or group, that takes effect. Operations are checked strictly. */
-export async function replay(entries: readonly ReadEntry[], bucket: Bucket, onState: (files: Files) => void): Promise<Files> {
+export async function replay(
+  entries: readonly ReadEntry[],
+  bucket: Bucket,
+  onState: (files: Files) => void,
+): Promise<Files> {
   const files: Files = new Map();
   const group = new GroupAssembler();
   for (const entry of entries) {
@@ -24,7 +28,8 @@ async function apply(files: Files, operation: Operation, bucket: Bucket): Promis
   switch (operation.type) {
     case "append": {
       const known = files.get(operation.file) ?? new Uint8Array(0);
-      if (known.length !== operation.offset) throw new Error(`append to ${operation.file} at ${operation.offset} of ${known.length}`);
+      if (known.length !== operation.offset)
+        throw new Error(`append to ${operation.file} at ${operation.offset} of ${known.length}`);
       files.set(operation.file, Buffer.concat([known, operation.bytes]));
       return;
     }
@@ -35,7 +40,8 @@ async function apply(files: Files, operation: Operation, bucket: Bucket): Promis
       const bytes = await bucket.get(operation.key, { maxBytes: 1e9 });
       if (bytes === undefined) throw new Error(`${operation.file}: there is no object ${operation.key}`);
       const sha256 = createHash("sha256").update(bytes).digest("hex");
-      if (sha256 !== operation.sha256 || bytes.length !== operation.size) throw new Error(`${operation.file}: wrong bytes`);
+      if (sha256 !== operation.sha256 || bytes.length !== operation.size)
+        throw new Error(`${operation.file}: wrong bytes`);
       files.set(operation.file, bytes);
       return;
     }

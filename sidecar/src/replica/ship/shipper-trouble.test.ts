@@ -1,0 +1,282 @@
+import { afterEach, describe, expect, test } from "@jest/globals";
+import { MetaMasterError } from "../../base/errors.js";
+import { NodeFileSystem } from "../../base/node-file-system.js";
+import { Bench, type BenchOptions } from "./testing/harness.js";
+import { HookedFileSystem } from "./testing/hooked-file-system.js";
+
+let bench: Bench;
+
+async function open(options: BenchOptions = {}): Promise<Bench> {
+  bench = await Bench.open(options);
+  return bench;
+}
+
+afterEach(async () => {
+  await bench.close();
+});
+
+describe("the master is started again", () => {
+  test("what it recovered is taken by a checkpoint before more WAL is shipped", async () => {
+    await open();
+    const database = await bench.create();
+    bench.start();
+    await database.put(10);
+    await bench.barrier();
+    await database.reopen();
+    await database.put(5);
+    await bench.barrier();
+    expect(await bench.prefixes()).toBe(15n);
+  });
+
+  test("sequence numbers used a second time never meet the first ones in one image", async () => {
+    await open();
+    const database = await bench.create();
+    bench.start();
+    await database.put(10);
+    await bench.barrier();
+    // A power failure of the master's machine would do this: the last 4 rows are lost, their numbers are used again.
+    await database.reopen(4);
+    await database.put(2);
+    await bench.barrier();
+    await bench.replay((files) => {
+      const wals = [...files].filter(([file]) => file.endsWith(".log"));
+      const sizes = wals.map(([, bytes]) => bytes.length).filter((size) => size > 0);
+      expect(sizes.length).toBeLessThanOrEqual(1);
+    });
+    expect(await bench.prefixes()).toBe(8n);
+  });
+
+  test("half a record at the end of a killed master's WAL is left out, the rows after it are not shipped across it", async () => {
+    await open();
+    const database = await bench.create();
+    bench.start();
+    await database.put(10);
+    await bench.barrier();
+    const lost = database.batch(1, 100);
+    await database.appendRaw(lost.subarray(0, 50));
+    await bench.barrier();
+    // Recovery ends before the half record; the process goes on in a new WAL under the MANIFEST it had.
+    await database.forget(1);
+    await database.switchWal();
+    await database.put(3);
+    await bench.barrier();
+    expect(bench.shipper.status.gaps).toBe(1);
+    expect(await bench.prefixes()).toBe(13n);
+  });
+
+  test("masterStarting holds WAL until a checkpoint that began after it", async () => {
+    await open();
+    const database = await bench.create();
+    bench.start();
+    await bench.barrier();
+    bench.shipper.masterStarting();
+    await database.put(2);
+    await bench.barrier();
+    const last = bench.pen.entries.at(-1);
+    expect(last?.header.kind).toBe("checkpoint");
+    await database.put(2);
+    await bench.barrier();
+    expect(bench.pen.entries.at(-1)?.header.kind).toBe("wal");
+    expect(await bench.prefixes()).toBe(4n);
+  });
+});
+
+describe("the sidecar is started again", () => {
+  test("a WAL deleted while it was away leaves no hole: a checkpoint comes first", async () => {
+    await open();
+    const database = await bench.create();
+    bench.start();
+    await database.put(10);
+    await bench.barrier();
+    await bench.die();
+    await database.put(10);
+    await database.switchWal();
+    await database.put(5);
+    await database.flush();
+    await database.put(5);
+    bench.restart();
+    bench.start();
+    await bench.barrier();
+    expect(await bench.prefixes()).toBe(30n);
+    const links = await new NodeFileSystem().list(`${bench.directory}/.metamaster/links/db`);
+    expect(links.length).toBeLessThanOrEqual(1);
+  });
+
+  test("its links keep what the master needs no more, and nothing is left of them at last", async () => {
+    await open();
+    const database = await bench.create();
+    bench.start();
+    await database.put(1);
+    await bench.barrier();
+    bench.pen.away();
+    await database.put(3);
+    await bench.until(async () => (await linksOf()).length === 1);
+    await bench.die();
+    await database.flush();
+    await database.put(2);
+    bench.restart();
+    bench.start();
+    await bench.barrier();
+    await bench.checkpoint();
+    expect(await bench.prefixes()).toBe(6n);
+    expect((await linksOf()).filter((name) => name !== `${String(database.walNumber).padStart(6, "0")}.log`)).toEqual(
+      [],
+    );
+  });
+
+  test("tables that an interrupted checkpoint brought up are not brought up again once they are referred to", async () => {
+    await open();
+    const database = await bench.create();
+    await database.put(10);
+    await database.flush();
+    bench.start();
+    await bench.barrier();
+    const tables = (await bench.bucket.list("tables/", {})).objects.length;
+    await bench.die();
+    bench.restart();
+    bench.start();
+    await bench.barrier();
+    expect((await bench.bucket.list("tables/", {})).objects).toHaveLength(tables);
+  });
+});
+
+async function linksOf(): Promise<string[]> {
+  const entries = await new NodeFileSystem().list(`${bench.directory}/.metamaster/links/db`);
+  return entries.map(({ name }) => name);
+}
+
+describe("WALs that go", () => {
+  test("flushed while the bucket is away: links keep them until they are shipped", async () => {
+    await open();
+    const database = await bench.create();
+    bench.start();
+    await database.put(1);
+    await bench.barrier();
+    bench.pen.away();
+    for (let wal = 0; wal < 4; wal++) {
+      await database.put(5);
+      const number = database.walNumber;
+      await bench.until(async () => (await linksOf()).includes(`${String(number).padStart(6, "0")}.log`));
+      await database.flush();
+    }
+    bench.pen.back();
+    await bench.barrier();
+    expect(bench.shipper.status.gaps).toBe(0);
+    expect(await bench.prefixes()).toBe(21n);
+    // Shipped as WAL, every batch of it: point in time keeps its grain.
+    const first = bench.pen.entries.flatMap(({ header }) => header.sequences);
+    expect(first.map(({ last }) => last)).toContain("21");
+  });
+
+  test("deleted before anybody saw them: a gap is counted and healed by a checkpoint", async () => {
+    const fs = new HookedFileSystem(new NodeFileSystem());
+    await open({ fs });
+    const database = await bench.create();
+    bench.start();
+    await database.put(1);
+    await bench.barrier();
+    // Nobody looks while two WALs come and go.
+    const { promise, resolve } = Promise.withResolvers<void>();
+    fs.before = (call, path) => (call === "stat" && path.endsWith("/db") ? promise : undefined);
+    await database.put(5);
+    await database.switchWal();
+    await database.put(5);
+    await database.flush();
+    await database.put(5);
+    fs.before = () => undefined;
+    resolve();
+    await bench.barrier();
+    expect(bench.shipper.status.gaps).toBeGreaterThan(0);
+    expect(await bench.prefixes()).toBe(16n);
+  });
+
+  test("moved to the archive before they were linked: read there", async () => {
+    const fs = new HookedFileSystem(new NodeFileSystem());
+    fs.before = (call, path) => {
+      if (call === "link" && path.endsWith(".log"))
+        throw new MetaMasterError("DiskFull", "transient", "no room for a name");
+    };
+    await open({ fs, model: { archive: true } });
+    const database = await bench.create();
+    bench.start();
+    await database.put(1);
+    await bench.barrier();
+    bench.pen.away();
+    await database.put(5);
+    await database.flush();
+    await database.put(5);
+    bench.pen.back();
+    await bench.barrier();
+    expect(await bench.prefixes()).toBe(11n);
+    expect(bench.shipper.status.gaps).toBe(0);
+  });
+
+  test("the disk has no room for links: said, tried again, nothing lost", async () => {
+    const fs = new HookedFileSystem(new NodeFileSystem());
+    let full = true;
+    fs.before = (call) => {
+      if (full && call === "link") throw new MetaMasterError("DiskFull", "transient", "no room for a name");
+    };
+    await open({ fs });
+    const database = await bench.create();
+    await database.put(5);
+    await database.flush();
+    await database.put(5);
+    bench.start();
+    await expect(bench.barrier()).rejects.toMatchObject({
+      code: "BarrierFailed",
+      message: expect.stringContaining("no room"),
+    });
+    expect(bench.shipper.status.trouble).toContain("no room");
+    full = false;
+    await bench.until(() => bench.shipper.status.trouble === undefined);
+    await bench.barrier();
+    expect(await bench.prefixes()).toBe(10n);
+  });
+
+  test("recycled WALs are copied, because their bytes are overwritten", async () => {
+    await open({ model: { recyclable: true } });
+    const database = await bench.create();
+    bench.start();
+    await database.put(3);
+    await bench.barrier();
+    bench.pen.away();
+    await database.put(3);
+    await bench.until(async () => (await linksOf()).length > 0);
+    const before = database.walFile;
+    await database.switchWal();
+    await database.put(3);
+    await bench.until(async () => (await linksOf()).length > 1);
+    // Recycled: the inode of the old WAL, with its bytes, becomes the new one.
+    await database.recycle(before);
+    await database.put(3);
+    bench.pen.back();
+    await bench.barrier();
+    expect(await bench.prefixes()).toBe(12n);
+    const links = await linksOf();
+    const fsx = new NodeFileSystem();
+    for (const name of links) {
+      expect((await fsx.stat(`${bench.directory}/.metamaster/links/db/${name}`))?.links).toBe(1);
+    }
+  });
+
+  test("the spool is full: WALs are let go, said so, and a checkpoint heals", async () => {
+    await open({ settings: { wal: { maxDelayMs: 20, maxSpoolBytes: 20_000 } } });
+    const database = await bench.create();
+    bench.start();
+    await database.put(1);
+    await bench.barrier();
+    bench.pen.away();
+    for (let wal = 0; wal < 4; wal++) {
+      await database.put(10, 1_000);
+      const number = database.walNumber;
+      await bench.until(async () => (await linksOf()).includes(`${String(number).padStart(6, "0")}.log`));
+      await database.flush();
+    }
+    await bench.until(() => bench.shipper.status.gaps > 0);
+    expect(bench.shipper.status.spoolBytes).toBeLessThanOrEqual(20_000);
+    bench.pen.back();
+    await bench.barrier();
+    expect(await bench.prefixes()).toBe(41n);
+  }, 20_000);
+});
