@@ -11,7 +11,7 @@ registerHooks({
   },
 });
 
-const [root, number, count] = process.argv.slice(2);
+const [root, number, count, dieAt] = process.argv.slice(2);
 const { openBucket } = await import("../open.js");
 const { SystemClock } = await import("../../base/system-clock.js");
 const { SystemRandom } = await import("../../base/system-random.js");
@@ -19,6 +19,8 @@ const components = { clock: new SystemClock(), random: new SystemRandom(), onRet
 const bucket = await openBucket({ url: pathToFileURL(root).href }, components);
 for (let i = 0; i < Number(count); i++) {
   const key = `log/${String(i).padStart(20, "0")}`;
+  // In the middle of this put, at another point of it in each run.
+  if (String(i) === dieAt) setTimeout(() => process.kill(process.pid, "SIGKILL"), i % 4);
   const answer = await bucket.putIfAbsent(key, Buffer.alloc(30_000, Number(number)), {});
   if (answer === "created") writeSync(1, `${key}\n`);
 }
