@@ -1,7 +1,10 @@
 import { createHash, randomBytes } from "node:crypto";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
 import { existsSync } from "node:fs";
 import { readdir } from "node:fs/promises";
 import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "@jest/globals";
 import { isKind } from "../../sidecar/src/base/errors.js";
@@ -11,6 +14,23 @@ import { StoreServer } from "../servers/server.js";
 import { newBucket, open } from "../servers/stores.js";
 
 const digest = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
+
+describe("a test run that is killed", () => {
+  const missing = whyMissing("versitygw");
+  (missing === undefined ? test : test.skip)(
+    "leaves no server and no folder behind",
+    async () => {
+      const script = join(import.meta.dirname, "..", "servers", "killed-run.js");
+      const child = spawn(process.execPath, ["--no-warnings", script], { stdio: ["ignore", "pipe", "inherit"] });
+      const [line] = (await once(child.stdout, "data")) as [Buffer];
+      const [pid, folder] = line.toString().trim().split(" ");
+      expect([existsSync(`/proc/${pid}`), existsSync(String(folder))]).toEqual([true, true]);
+      child.kill("SIGKILL");
+      while (existsSync(`/proc/${pid}`) || existsSync(String(folder))) await sleep(10);
+    },
+    30_000,
+  );
+});
 
 describe.each(serverNames)("%s killed in the middle of puts", (name) => {
   const missing = whyMissing(name);

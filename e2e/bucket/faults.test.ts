@@ -1,4 +1,5 @@
 import { randomBytes } from "node:crypto";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
 import { MetaMasterError } from "../../sidecar/src/base/errors.js";
 import type { Bucket } from "../../sidecar/src/bucket/bucket.js";
@@ -107,9 +108,10 @@ function faults(name: ServerName): void {
         failure(bucket.delete("stall/6", limits)),
       ]);
       expect(new Set(errors.map(({ code, kind }) => `${code} ${kind}`))).toEqual(new Set(["BucketTimeout transient"]));
+      // The calls that were given up have let go of their connections, without the server's help.
+      while (proxy.open > 0) await sleep(10);
       await proxy.set({ kind: "none" });
       expect(await bucket.head("stall/7", { deadlineMs: 10_000 })).toBeUndefined();
-      expect(proxy.open).toBeLessThanOrEqual(2);
     });
 
     test("sixty aborted calls to a silent server leave the way free", async () => {
@@ -122,6 +124,7 @@ function faults(name: ServerName): void {
       const settled = Promise.allSettled(calls);
       abort.abort(reason);
       for (const result of await settled) expect(result).toEqual({ status: "rejected", reason });
+      while (proxy.open > 0) await sleep(10);
       await proxy.set({ kind: "none" });
       expect(await bucket.head("aborted/1", { deadlineMs: 10_000 })).toBeUndefined();
     });

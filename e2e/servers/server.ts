@@ -26,13 +26,13 @@ const healthPaths: Readonly<Record<ServerName, string>> = {
 export class StoreServer {
   readonly name: ServerName;
   readonly port: number;
-  readonly #folder: string;
+  readonly folder: string;
   #process: Guarded;
 
   private constructor(name: ServerName, port: number, folder: string, running: Guarded) {
     this.name = name;
     this.port = port;
-    this.#folder = folder;
+    this.folder = folder;
     this.#process = running;
   }
 
@@ -67,7 +67,7 @@ export class StoreServer {
 
   /** After `kill`: the same port and folder. */
   async restart(): Promise<void> {
-    this.#process = await launch(this.name, this.port, this.#folder);
+    this.#process = await launch(this.name, this.port, this.folder);
     await ready(this.name, this.port, this.#process);
   }
 
