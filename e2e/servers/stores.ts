@@ -12,8 +12,8 @@ export const realComponents: OpenComponents = {
   onRetry: () => undefined,
 };
 
-/** What the SDK's default chain finds; also for processes that a test starts. */
-export const credentialsEnv = {
+/** What the default chain of the SDK finds. */
+const credentialsEnv = {
   AWS_ACCESS_KEY_ID: accessKey,
   AWS_SECRET_ACCESS_KEY: secretKey,
   AWS_EC2_METADATA_DISABLED: "true",

@@ -20,7 +20,7 @@ const verbs: Readonly<Record<Operation, string>> = {
   delete: "delete",
 };
 
-export function describe(context: ErrorContext): string {
+function describe(context: ErrorContext): string {
   const { operation, key, url } = context;
   return key === undefined || key === "" ? `${verbs[operation]} ${url}` : `${verbs[operation]} ${key} in ${url}`;
 }

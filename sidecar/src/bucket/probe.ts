@@ -17,7 +17,7 @@ export interface ProbeSettings extends RaceSettings {
  */
 export const probeDefaults: ProbeSettings = { rounds: 8, racers: 12, bodyBytes: [64, 64 << 10], stepMs: 30_000 };
 
-export interface ProbeStep {
+interface ProbeStep {
   readonly name: string;
   readonly ok: boolean;
   /** What was seen, for people. */
