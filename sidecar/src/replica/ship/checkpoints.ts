@@ -192,16 +192,10 @@ export class Checkpoints {
       throw error;
     }
     const abort = new AbortController();
-    const ended = group.upload(AbortSignal.any([signal, abort.signal])).then(
-      () => {
-        background.outcome = "ready";
-        onReady();
-      },
-      (error: unknown) => {
-        background.outcome = { error };
-        onReady();
-      },
-    );
+    const ended = this.#uploadBeside(group, AbortSignal.any([signal, abort.signal]), (outcome) => {
+      background.outcome = outcome;
+      onReady();
+    });
     const callers = this.#callers.take();
     const background: Background = {
       group,
@@ -214,6 +208,19 @@ export class Checkpoints {
       outcome: undefined,
     };
     this.#background = background;
+  }
+
+  async #uploadBeside(
+    group: PlannedGroup,
+    signal: AbortSignal,
+    ended: (outcome: NonNullable<Background["outcome"]>) => void,
+  ): Promise<void> {
+    try {
+      await group.upload(signal);
+      ended("ready");
+    } catch (error) {
+      ended({ error });
+    }
   }
 
   async #finishBackground(): Promise<void> {

@@ -29,6 +29,11 @@ class Database implements CutDatabase {
   }
 }
 
+function listing(size: number): CompanionListing {
+  const stat = { size, modifiedNs: 1n, inode: 1n, device: 1n, links: 1, permissions: 0o644, kind: "file" as const };
+  return [{ path: "kv", local: "/kv", stat }];
+}
+
 describe("a cut", () => {
   test("measures MANIFESTs, the WALs from the last database to the first, and MANIFESTs again", async () => {
     const looks: string[] = [];
@@ -55,13 +60,6 @@ describe("a cut", () => {
   });
 
   test("is taken again if a companion changes while WALs are measured", async () => {
-    const listing = (size: number): CompanionListing => [
-      {
-        path: "kv",
-        local: "/kv",
-        stat: { size, modifiedNs: 1n, inode: 1n, device: 1n, links: 1, permissions: 0o644, kind: "file" },
-      },
-    ];
     const listings = [listing(1), listing(2), listing(2), listing(2)];
     const cut = await takeCut(
       { companions: async () => listings.shift() ?? [], databases: [] },

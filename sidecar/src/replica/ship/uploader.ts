@@ -40,6 +40,7 @@ export class Uploader {
   readonly #fresh = new Map<Digest, string>();
   /** Keys of this epoch that were in the image: once gone from it a trim may doom them, so they are never written again. */
   readonly #used = new Set<string>();
+  readonly #underWay = new Map<Digest, Promise<void>>();
   trouble: string | undefined;
 
   constructor(tools: ShipTools, digests: FileDigests, shipped: Shipped, parallel: number) {
@@ -100,13 +101,24 @@ export class Uploader {
 
   async #one(upload: Upload, signal: AbortSignal): Promise<Uploaded> {
     const { sha256, size } = await this.#digests.of(upload.local, upload.stat, signal);
+    // The same content under another name is on its way: one of them is enough.
+    for (let other = this.#underWay.get(sha256); other !== undefined; other = this.#underWay.get(sha256)) await other;
     const known = this.#shipped.keyOf(sha256) ?? this.#fresh.get(sha256);
     if (known !== undefined) {
       this.#tools.metrics.tableUploaded(size, true);
       return { sha256, size, key: known };
     }
     const key = this.#keyFor(upload, sha256);
-    await this.#putUntilThere(key, upload, signal);
+    const put = this.#putUntilThere(key, upload, signal);
+    this.#underWay.set(
+      sha256,
+      put.catch(() => undefined),
+    );
+    try {
+      await put;
+    } finally {
+      this.#underWay.delete(sha256);
+    }
     this.#fresh.set(sha256, key);
     this.#tools.metrics.tableUploaded(size, false);
     return { sha256, size, key };

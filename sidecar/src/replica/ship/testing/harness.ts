@@ -21,7 +21,7 @@ import { TestPen } from "./test-pen.js";
 export const silent: Logger = {
   debug: () => undefined,
   info: () => undefined,
-  warn: process.env["SHIP_LOG"] ? (f, m) => console.log(m, (f as any).err?.message) : () => undefined,
+  warn: () => undefined,
   error: () => undefined,
 };
 

@@ -282,11 +282,13 @@ export class ModelDatabase {
 function newFile(out: ByteWriter, { number, size, rows }: Table): void {
   const first = rows[0] ?? 0n;
   const last = rows.at(-1) ?? 0n;
-  const key = (row: bigint): Uint8Array =>
-    new ByteWriter()
-      .raw(Buffer.from(`row-${row}`))
-      .fixed64((row << 8n) | 1n)
-      .done();
-  out.varint(103).varint(0).varint(number).varint(size).prefixed(key(first)).prefixed(key(last));
+  out.varint(103).varint(0).varint(number).varint(size).prefixed(internalKey(first)).prefixed(internalKey(last));
   out.varint(first).varint(last).varint(1);
+}
+
+function internalKey(row: bigint): Uint8Array {
+  return new ByteWriter()
+    .raw(Buffer.from(`row-${row}`))
+    .fixed64((row << 8n) | 1n)
+    .done();
 }
