@@ -1,4 +1,5 @@
 import { describe, expect, test } from "@jest/globals";
+import { fileSystemContract } from "../src/base/testing/file-system-contract.js";
 import { Disk } from "./disk.js";
 import { SimulatedFileSystem } from "./file-system.js";
 import { Incarnation } from "./incarnation.js";
@@ -20,6 +21,15 @@ function machine(seed = 1): { disk: Disk; fs: SimulatedFileSystem; incarnation: 
     fs: new SimulatedFileSystem(disk, incarnation, new SeededRandom(seed, "fs"), quick),
   };
 }
+
+fileSystemContract("the simulated file system", async () => {
+  const { disk, fs, scheduler } = machine();
+  disk.makeDirectory("/root");
+  const settle = async (): Promise<void> => {
+    await scheduler.run(() => false, { untilMs: Infinity, steps: 100 });
+  };
+  return { fs, root: "/root", settle, dispose: async () => {} };
+});
 
 /** All outcomes of a power failure over many seeds. */
 function outcomes(prepare: (disk: Disk) => void, look: (disk: Disk) => string): Set<string> {

@@ -42,6 +42,11 @@ export class Incarnation {
     else action();
   }
 
+  /** For what a killed process does not do itself: its end is noticed. */
+  afterDeath(delayMs: number, action: () => void): void {
+    this.#scheduler.after(delayMs, action);
+  }
+
   crash(): void {
     this.#alive = false;
     this.#deferred = [];

@@ -43,6 +43,10 @@ export class SeededRandom implements Random {
     return bytes;
   }
 
+  hex(count: number): string {
+    return Buffer.from(this.bytes(count)).toString("hex");
+  }
+
   chance(probability: number): boolean {
     return this.float() < probability;
   }

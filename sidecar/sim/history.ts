@@ -1,0 +1,92 @@
+import { Violation } from "./violation.js";
+
+interface Lineage {
+  readonly epoch: number;
+  readonly who: string;
+  /** Row n is at index n - 1; written, or about to be written, by the master of this epoch or one before it. */
+  rows: string[];
+  openedAtMs: number;
+}
+
+/** What every master wrote, acknowledged and found: the oracle of rows. Each row's value is unique in a simulation. */
+export class History {
+  readonly #lineages: Lineage[] = [];
+  /** Row n at index n - 1, undefined where nothing was acknowledged. */
+  readonly #acknowledged: (string | undefined)[] = [];
+  readonly #nowMs: () => number;
+  readonly #mayOverlap: (who: string) => boolean;
+  opens = 0;
+  written = 0;
+  acknowledgements = 0;
+
+  /** `mayOverlap`: this member's master may for the moment not be blamed for writing on (its machine stood still until now). */
+  constructor(nowMs: () => number, mayOverlap: (who: string) => boolean) {
+    this.#nowMs = nowMs;
+    this.#mayOverlap = mayOverlap;
+  }
+
+  get acknowledgedRows(): number {
+    return this.#acknowledged.length;
+  }
+
+  /** A master opened its databases and found these rows: nothing acknowledged may be missing, and all of it must have been written before, in this order. */
+  opened(who: string, epoch: number, rows: readonly string[]): void {
+    this.opens++;
+    for (const [index, value] of this.#acknowledged.entries()) {
+      if (value === undefined || rows[index] === value) continue;
+      throw new Violation(
+        "AcknowledgedIsKept",
+        `${who} opened epoch ${epoch} with ${rows.length} rows; row ${index + 1} was acknowledged as ${value} and is ${String(rows[index])}`,
+      );
+    }
+    const same = this.#lineages.find((lineage) => lineage.epoch === epoch);
+    const base = same ?? this.#lineages.filter((lineage) => lineage.epoch < epoch).at(-1);
+    const wrong = rows.findIndex((value, index) => base?.rows[index] !== value);
+    if (wrong !== -1) {
+      throw new Violation(
+        "ImageIsAPrefix",
+        `${who} opened epoch ${epoch} with row ${wrong + 1} = ${String(rows[wrong])}; epoch ${String(base?.epoch)} had written ${String(base?.rows[wrong])} there`,
+      );
+    }
+    if (same !== undefined) {
+      same.rows = [...rows];
+      return;
+    }
+    const after = this.#lineages.findIndex((lineage) => lineage.epoch > epoch);
+    const lineage = { epoch, who, rows: [...rows], openedAtMs: this.#nowMs() };
+    if (after === -1) this.#lineages.push(lineage);
+    else this.#lineages.splice(after, 0, lineage);
+  }
+
+  /** A master is about to write row `number`. */
+  writes(who: string, epoch: number, number: number, value: string): void {
+    this.written++;
+    const lineage = this.#lineages.find((each) => each.epoch === epoch);
+    if (lineage === undefined) throw new Error(`${who} writes in epoch ${epoch}, which nobody opened`);
+    const later = this.#lineages.find((each) => each.epoch > epoch);
+    if (later !== undefined && later.who !== who && !this.#mayOverlap(who)) {
+      throw new Violation(
+        "OneMasterWrites",
+        `${who} still writes in epoch ${epoch}; ${later.who} opened epoch ${later.epoch} ${(this.#nowMs() - later.openedAtMs).toFixed(1)} ms ago`,
+      );
+    }
+    lineage.rows[number - 1] = value;
+  }
+
+  /** The barrier resolved that was asked for after row `number` was written. */
+  acknowledges(who: string, epoch: number, number: number): void {
+    this.acknowledgements++;
+    const lineage = this.#lineages.find((each) => each.epoch === epoch);
+    for (let index = 0; index < number; index++) {
+      const value = lineage?.rows[index];
+      const before = this.#acknowledged[index];
+      if (before !== undefined && before !== value) {
+        throw new Violation(
+          "AcknowledgedIsKept",
+          `${who} acknowledges row ${index + 1} as ${String(value)} in epoch ${epoch}; it was acknowledged as ${before}`,
+        );
+      }
+      this.#acknowledged[index] = value;
+    }
+  }
+}

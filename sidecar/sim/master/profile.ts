@@ -1,0 +1,47 @@
+import type { SeededRandom } from "../random.js";
+import type { DatabaseSettings } from "./database.js";
+import type { ProcessSettings } from "./process.js";
+import type { WorkloadSettings } from "./workload.js";
+
+export interface MasterProfile {
+  readonly workload: WorkloadSettings;
+  readonly process: ProcessSettings;
+}
+
+/** What kind of a master this simulation runs. */
+export function masterProfile(random: SeededRandom, dataDirectory: string): MasterProfile {
+  const journalAndState = random.chance(0.3);
+  const shared = {
+    manifestBytesMax: random.pick([400, 1500, 1_000_000]),
+    flushesOnOpen: random.chance(0.6),
+    atomicFlush: random.chance(0.3),
+    tornShare: random.pick([0, 0.1, 0.5]),
+    syncShare: random.pick([0, 0.3, 1]),
+  };
+  const path = (index: number): string => `${dataDirectory}/db${index}`;
+  const separateWal = random.chance(0.2);
+  const databases: DatabaseSettings[] = [
+    { ...shared, path: path(0), walPath: separateWal ? `${path(0)}/wal` : path(0), walDisabled: false },
+  ];
+  if (journalAndState) databases.push({ ...shared, path: path(1), walPath: path(1), walDisabled: true });
+  return {
+    workload: {
+      dataDirectory,
+      databases,
+      ingests: !journalAndState && random.chance(0.4),
+      addsFamilies: !journalAndState && random.chance(0.5),
+      checkpoints: journalAndState && random.chance(0.7),
+      refusesTornTail: random.chance(0.4),
+      hugeShare: random.pick([0, 0, 0.02]),
+      hugeBytes: 20_000,
+    },
+    process: {
+      writeEveryMs: random.pick([20, 60, 200]),
+      jobEveryMs: random.pick([100, 400, 1500]),
+      stepMsMax: random.pick([1, 5, 20]),
+      barrierShare: random.pick([0.2, 0.6, 1]),
+      stopMsMax: random.pick([5, 50, 1000]),
+      flushesOnStop: random.chance(0.5),
+    },
+  };
+}

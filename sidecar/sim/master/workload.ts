@@ -1,0 +1,251 @@
+import type { Disk } from "../disk.js";
+import type { History } from "../history.js";
+import type { SeededRandom } from "../random.js";
+import { Violation } from "../violation.js";
+import { ModelDatabase, type DatabaseSettings } from "./database.js";
+import { writeWhole, type Step } from "./files.js";
+import { recover } from "./recovery.js";
+
+export interface WorkloadSettings {
+  readonly dataDirectory: string;
+  /** One database with everything; or a journal with a WAL and a state without one (Curvine, Restate). */
+  readonly databases: readonly DatabaseSettings[];
+  readonly ingests: boolean;
+  readonly addsFamilies: boolean;
+  /** Whole checkpoints of the state beside the databases, named by the journal. */
+  readonly checkpoints: boolean;
+  /** Opening refuses a newest WAL that ends in half a record, unless the process itself was killed in it (MyRocks). */
+  readonly refusesTornTail: boolean;
+  /** Share of rows that don't fit one entry. */
+  readonly hugeShare: number;
+  readonly hugeBytes: number;
+}
+
+export interface WorkloadParts {
+  readonly disk: Disk;
+  readonly random: SeededRandom;
+  readonly history: History;
+  readonly who: string;
+  readonly epoch: number;
+  /** Nothing but a kill lies between this open and the last one on the same disk. */
+  readonly reopens: boolean;
+}
+
+const rowKey = (number: number): string => `r${String(number).padStart(8, "0")}`;
+const trimKey = "trimmed-through";
+const checkpointKey = "checkpoint";
+const checkpointFolder = "checkpoint";
+
+/** What a master does with its databases, and how it finds holes when it opens them. */
+export class Workload {
+  readonly #settings: WorkloadSettings;
+  readonly #parts: WorkloadParts;
+  readonly #journal: ModelDatabase;
+  /** Flushed now and then, has no WAL; the journal is trimmed after. */
+  readonly #state: ModelDatabase | undefined;
+  /** Numbered so far; `#written` of them are in the files. */
+  #rows = 0;
+  #written = 0;
+  /** Put into the state. */
+  #applied = 0;
+  #trimmed = 0;
+  #families = 0;
+  #opened = false;
+
+  constructor(settings: WorkloadSettings, parts: WorkloadParts) {
+    this.#settings = settings;
+    this.#parts = parts;
+    const databases = settings.databases.map(
+      (database, index) =>
+        new ModelDatabase(
+          database,
+          parts.disk,
+          parts.random.stream(`database ${index}`),
+          `${parts.who}, epoch ${parts.epoch}`,
+        ),
+    );
+    const [journal, state] = databases;
+    if (journal === undefined) throw new Error("a workload needs a database");
+    this.#journal = journal;
+    this.#state = state;
+  }
+
+  /** The last row that is written, and all before it. */
+  get written(): number {
+    return this.#written;
+  }
+
+  get opened(): boolean {
+    return this.#opened;
+  }
+
+  /** Checks what is there before anything is changed, then opens for writing. */
+  *open(): Step {
+    // Nothing runs between these two: both databases are looked at in the state in which they were found.
+    const openings = [this.#journal, this.#state].flatMap((database) =>
+      database === undefined ? [] : [database.open(({ tornTail }) => this.#checkTail(tornTail))],
+    );
+    for (const opening of openings) opening.next();
+    this.#check();
+    for (const opening of openings) yield* opening;
+    this.#families = this.#journal.families.length;
+    yield* this.#replayJournal();
+    this.#opened = true;
+  }
+
+  *write(): Step {
+    if (this.#journal.busy) return;
+    const { random } = this.#parts;
+    const count = random.chance(0.3) ? random.between(2, 5) : 1;
+    const rows = Array.from({ length: count }, () => this.#nextRow());
+    yield* this.#journal.put(rows.map((row) => ({ ...row, family: random.pick(this.#journal.families) })));
+    this.#written = this.#rows;
+    if (this.#state === undefined) return;
+    yield* this.#state.put(rows.map((row) => ({ ...row, family: 0 })));
+    this.#applied = this.#written;
+  }
+
+  /** Before a graceful end. */
+  *close(): Step {
+    while (this.#journal.busy) yield;
+    yield* this.#journal.flush();
+  }
+
+  /** One job in the background. */
+  job(): Step {
+    const { random } = this.#parts;
+    const { ingests, addsFamilies } = this.#settings;
+    const state = this.#state;
+    const jobs: Record<string, number> = {
+      flush: 4,
+      compact: 3,
+      ingest: ingests ? 2 : 0,
+      addFamily: addsFamilies && this.#families < 5 ? 1 : 0,
+      state: state === undefined ? 0 : 6,
+    };
+    switch (random.weighted(jobs)) {
+      case "flush":
+        return this.#journal.flush();
+      case "compact":
+        return this.#journal.compact((key) => !isTrimmed(key, this.#trimmed));
+      case "ingest":
+        return this.#ingest();
+      case "addFamily":
+        return this.#journal.addFamily(`family-${++this.#families}`);
+      default:
+        return state === undefined ? this.#journal.flush() : this.#stateJob(state);
+    }
+  }
+
+  /** The state is flushed, and only then the journal is trimmed to what it holds. */
+  *#stateJob(state: ModelDatabase): Step {
+    const { random, disk } = this.#parts;
+    const { checkpoints, dataDirectory } = this.#settings;
+    const covered = this.#applied;
+    if (random.chance(0.3)) {
+      yield* state.compact(() => true);
+      return;
+    }
+    yield* state.flush();
+    for (const key of state.keysInMemory()) if (isTrimmed(key, covered)) return;
+    yield;
+    const name = `ck-${covered}`;
+    const folder = `${dataDirectory}/${checkpointFolder}`;
+    const takes = checkpoints && random.chance(0.6) && !disk.exists(`${folder}/${name}`);
+    if (takes) {
+      yield* state.checkpoint(`${folder}/${name}`);
+      yield* this.#putMark(checkpointKey, name);
+    }
+    if (random.chance(0.7)) {
+      this.#trimmed = covered;
+      yield* this.#putMark(trimKey, String(covered));
+    }
+    yield;
+    if (!takes) return;
+    writeWhole(disk, `${folder}/VERSION.tmp`, Buffer.from(`checkpoint ${name}\n`));
+    disk.rename(`${folder}/VERSION.tmp`, `${folder}/VERSION`);
+    for (const entry of disk.list(folder)) {
+      if (entry.kind === "directory" && entry.name !== name) disk.removeTree(`${folder}/${entry.name}`);
+    }
+  }
+
+  *#ingest(): Step {
+    yield* this.#journal.ingest(() => [this.#nextRow(), this.#nextRow()]);
+    this.#written = this.#rows;
+  }
+
+  /** What the state had only in memory comes from the journal again. */
+  *#replayJournal(): Step {
+    if (this.#state === undefined) return;
+    const journal = this.#journal.contents();
+    const first = lastRow(this.#state.contents(), 0) + 1;
+    for (let number = first; number <= this.#rows; number++) {
+      const key = rowKey(number);
+      yield* this.#state.put([{ family: 0, key, value: journal.get(key) ?? "" }]);
+    }
+    this.#applied = this.#rows;
+  }
+
+  *#putMark(key: string, value: string): Step {
+    while (this.#journal.busy) yield;
+    yield* this.#journal.put([{ family: 0, key, value }]);
+  }
+
+  #nextRow(): { key: string; value: string } {
+    const { random, history, who, epoch } = this.#parts;
+    const number = this.#rows + 1;
+    const huge = random.chance(this.#settings.hugeShare) ? random.between(1, this.#settings.hugeBytes) : 0;
+    const value = `${epoch}:${who}:${number}:${random.hex(4)}${"x".repeat(huge)}`;
+    history.writes(who, epoch, number, value);
+    this.#rows = number;
+    return { key: rowKey(number), value };
+  }
+
+  #checkTail(torn: boolean): void {
+    if (!torn || this.#parts.reopens || !this.#settings.refusesTornTail) return;
+    const { who, epoch } = this.#parts;
+    throw new Violation("ImageOpens", `${who}, epoch ${epoch}: the newest WAL ends in half a record`);
+  }
+
+  /** Rows are numbered without a hole; the state continues where the journal was trimmed; the checkpoint that the journal names is there. */
+  #check(): void {
+    const { who, epoch, history, disk } = this.#parts;
+    const journal = this.#journal.contents();
+    const state = this.#state?.contents() ?? new Map<string, string>();
+    const trimmed = Number(journal.get(trimKey) ?? 0);
+    const rows: string[] = [];
+    const last = lastRow(journal, lastRow(state, 0));
+    for (let number = 1; number <= last; number++) {
+      const value = (number <= trimmed ? undefined : journal.get(rowKey(number))) ?? state.get(rowKey(number));
+      if (value === undefined) {
+        throw new Violation(
+          "NoHole",
+          `${who}, epoch ${epoch}: row ${number} of ${last} is missing${this.#state === undefined ? "" : ` (the journal is trimmed through ${trimmed})`}`,
+        );
+      }
+      rows.push(value);
+    }
+    const checkpoint = journal.get(checkpointKey);
+    const folder = `${this.#settings.dataDirectory}/${checkpointFolder}`;
+    if (checkpoint !== undefined) {
+      const path = `${folder}/${checkpoint}`;
+      if (!disk.exists(`${path}/CURRENT`)) {
+        throw new Violation("NoHole", `${who}, epoch ${epoch}: the journal names ${checkpoint}, which is not there`);
+      }
+      recover({ disk, path, walPath: path, who: `${who}, epoch ${epoch}` });
+    }
+    history.opened(who, epoch, rows);
+    [this.#rows, this.#written] = [rows.length, rows.length];
+    this.#trimmed = trimmed;
+  }
+}
+
+function isTrimmed(key: string, through: number): boolean {
+  return key.startsWith("r") && Number(key.slice(1)) <= through;
+}
+
+function lastRow(contents: ReadonlyMap<string, string>, atLeast: number): number {
+  let last = atLeast;
+  for (const key of contents.keys()) if (key.startsWith("r")) last = Math.max(last, Number(key.slice(1)));
+  return last;
+}
