@@ -31,7 +31,7 @@ export type EntryKind =
   | "checkpoint"
   /** Renews the writer's leadership, nothing else. */
   | "heartbeat"
-  /** A planned end is coming: followers look often until `untilMs` of the operation. */
+  /** A planned end is coming: followers look often for a while. */
   | "handover"
   /** The writer has stopped its master and shipped everything; whoever is named (or anybody) may claim at once. */
   | "release"
@@ -83,7 +83,10 @@ export type Operation =
   | { readonly type: "directory"; readonly file: ImagePath; readonly permissions: number }
   /** The file (or empty directory) is gone. */
   | { readonly type: "remove"; readonly file: ImagePath }
-  /** kind handover/release: the member that should take over, "" for anybody; how long followers should look often. */
+  /**
+   * kind handover/release: the member that should take over, "" for anybody. `untilMs`: for how many ms after reading it followers look often, and
+   * for how long those not meant leave the claim to the one who is.
+   */
   | { readonly type: "handover"; readonly to: string; readonly untilMs: number }
   /** kind trim. Slots in [fromSlot, throughSlot] except claims, and the object keys, are doomed. Trims up to `executedThrough` are carried out. */
   | {

@@ -27,4 +27,16 @@ export interface ImageState {
   readonly position: Position;
   readonly epoch: number;
   readonly files: ReadonlyMap<ImagePath, ImageFile>;
+  /** Last WAL sequence shipped, per database, decimal. */
+  readonly sequences: ReadonlyMap<string, string>;
+  /** Object keys that no file refers to any more, with the slot that dropped the last reference; until a `trim` dooms them. */
+  readonly garbage: ReadonlyMap<string, number>;
 }
+
+export const EMPTY_IMAGE: ImageState = {
+  position: { slot: -1, chain: "" },
+  epoch: 0,
+  files: new Map(),
+  sequences: new Map(),
+  garbage: new Map(),
+};

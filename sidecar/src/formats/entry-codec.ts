@@ -1,0 +1,117 @@
+import { createHash } from "node:crypto";
+import type { Compression } from "../base/compression.js";
+import { MetaMasterError } from "../base/errors.js";
+import { decodeHeader, encodeHeader, HEADER_BYTES_MAX } from "./entry-header.js";
+import { ENTRY_BODY_BYTES_MAX, type Digest, type Entry, type EntryHeader, type Operation } from "./entry.js";
+import { decodeOperations, encodeOperations } from "./operation-codec.js";
+
+/** "MMLE": MetaMaster log entry. */
+const MAGIC = 0x454c4d4d;
+export const FORMAT_VERSION = 1;
+/** magic u32, version u16, reserved u16, header bytes u32, raw body bytes u32, compressed body bytes u32; little-endian. */
+const PREFIX_BYTES = 20;
+const DIGEST_BYTES = 32;
+/** zstd's worst case is a little over its input. */
+const COMPRESSED_BYTES_MAX = ENTRY_BODY_BYTES_MAX + ENTRY_BODY_BYTES_MAX / 128 + 1024;
+
+/** No object of a log is larger; what a reader asks of the bucket at most. */
+export const ENTRY_OBJECT_BYTES_MAX = PREFIX_BYTES + HEADER_BYTES_MAX + COMPRESSED_BYTES_MAX + DIGEST_BYTES;
+
+export interface EncodedEntry {
+  readonly bytes: Uint8Array;
+  /** sha256 of `bytes`: the chain digest of its position. */
+  readonly chain: Digest;
+}
+
+export function chainDigest(bytes: Uint8Array): Digest {
+  return createHash("sha256").update(bytes).digest("hex");
+}
+
+/** Throws `EntryTooLarge` (invalid) past the limits: a writer's mistake, never sent. */
+export async function encodeEntry(entry: Entry, compression: Compression): Promise<EncodedEntry> {
+  const header = encodeHeader(entry.header);
+  const body = encodeOperations(entry.operations);
+  if (body.length > ENTRY_BODY_BYTES_MAX) {
+    throw new MetaMasterError(
+      "EntryTooLarge",
+      "invalid",
+      `an entry of ${body.length} bytes exceeds ${ENTRY_BODY_BYTES_MAX}`,
+    );
+  }
+  const packed = body.length === 0 ? body : await compression.compress(body);
+  const bytes = Buffer.allocUnsafe(PREFIX_BYTES + header.length + packed.length + DIGEST_BYTES);
+  bytes.writeUInt32LE(MAGIC, 0);
+  bytes.writeUInt16LE(FORMAT_VERSION, 4);
+  bytes.writeUInt16LE(0, 6);
+  bytes.writeUInt32LE(header.length, 8);
+  bytes.writeUInt32LE(body.length, 12);
+  bytes.writeUInt32LE(packed.length, 16);
+  bytes.set(header, PREFIX_BYTES);
+  bytes.set(packed, PREFIX_BYTES + header.length);
+  const end = bytes.length - DIGEST_BYTES;
+  bytes.set(createHash("sha256").update(bytes.subarray(0, end)).digest(), end);
+  return { bytes, chain: chainDigest(bytes) };
+}
+
+function corrupt(key: string, reason: string): MetaMasterError {
+  return new MetaMasterError("EntryCorrupt", "corrupt", `${key} is damaged: ${reason}; it was not applied`, {
+    details: { key },
+    hint: "If it stays so, restore the object from a version kept by the bucket, or restart from an earlier snapshot.",
+  });
+}
+
+interface Frame {
+  readonly header: Uint8Array;
+  readonly packed: Uint8Array;
+  readonly rawBytes: number;
+}
+
+function openFrame(bytes: Buffer, key: string): Frame {
+  if (bytes.length < PREFIX_BYTES + DIGEST_BYTES) throw corrupt(key, `${bytes.length} bytes are too few for an entry`);
+  if (bytes.length > ENTRY_OBJECT_BYTES_MAX)
+    throw corrupt(key, `${bytes.length} bytes exceed ${ENTRY_OBJECT_BYTES_MAX}`);
+  if (bytes.readUInt32LE(0) !== MAGIC) throw corrupt(key, "it doesn't begin like an entry");
+  const version = bytes.readUInt16LE(4);
+  const end = bytes.length - DIGEST_BYTES;
+  // The digest before the version: a flipped bit in the version must not send anybody to upgrade.
+  if (!createHash("sha256").update(bytes.subarray(0, end)).digest().equals(bytes.subarray(end)))
+    throw corrupt(key, "its sha256 doesn't match");
+  if (version > FORMAT_VERSION) {
+    throw new MetaMasterError(
+      "FormatTooNew",
+      "invalid",
+      `${key} has format ${version}, this release reads up to ${FORMAT_VERSION}`,
+      {
+        details: { key, version },
+        hint: "Upgrade this member to at least the release that wrote it.",
+      },
+    );
+  }
+  if (version !== FORMAT_VERSION || bytes.readUInt16LE(6) !== 0) throw corrupt(key, `format ${version} is unknown`);
+  const headerBytes = bytes.readUInt32LE(8);
+  const rawBytes = bytes.readUInt32LE(12);
+  const packedBytes = bytes.readUInt32LE(16);
+  if (headerBytes > HEADER_BYTES_MAX) throw corrupt(key, `a header of ${headerBytes} bytes`);
+  if (rawBytes > ENTRY_BODY_BYTES_MAX) throw corrupt(key, `a body of ${rawBytes} bytes`);
+  if (PREFIX_BYTES + headerBytes + packedBytes !== end) throw corrupt(key, "its lengths don't add up");
+  const bodyAt = PREFIX_BYTES + headerBytes;
+  return { header: bytes.subarray(PREFIX_BYTES, bodyAt), packed: bytes.subarray(bodyAt, end), rawBytes };
+}
+
+/** The header alone, verified by the entry's sha256. */
+export function decodeEntryHeader(bytes: Uint8Array, key: string): EntryHeader {
+  const frame = openFrame(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), key);
+  return decodeHeader(frame.header, (reason) => corrupt(key, reason));
+}
+
+/** Verifies the whole object before any operation is visible; `key` names it in errors. Operations' bytes point into the decoded body. */
+export async function decodeEntry(bytes: Uint8Array, key: string, compression: Compression): Promise<Entry> {
+  const frame = openFrame(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), key);
+  const refuse = (reason: string): MetaMasterError => corrupt(key, reason);
+  const header = decodeHeader(frame.header, refuse);
+  if (frame.rawBytes === 0 && frame.packed.length > 0) throw refuse("an empty body has bytes");
+  const body = frame.rawBytes === 0 ? frame.packed : await compression.decompress(frame.packed, frame.rawBytes);
+  if (body.length !== frame.rawBytes) throw refuse(`its body has ${body.length} bytes instead of ${frame.rawBytes}`);
+  const operations: readonly Operation[] = decodeOperations(body, refuse);
+  return { header, operations };
+}
