@@ -1,14 +1,16 @@
 const START_CAPACITY = 64;
 const HIGH = 2 ** 32;
+const noFloats = new Float64Array(0);
+const noIntegers = new Uint32Array(0);
 
 /** The whole logical records that one feed completed, column by column: at two million records a second an object each costs too much. */
 export class WalRecords {
   #length = 0;
-  #ends = new Float64Array(START_CAPACITY);
-  #sequencesLow = new Uint32Array(START_CAPACITY);
-  #sequencesHigh = new Uint32Array(START_CAPACITY);
-  #counts = new Uint32Array(START_CAPACITY);
-  #sizes = new Float64Array(START_CAPACITY);
+  #ends = noFloats;
+  #sequencesLow = noIntegers;
+  #sequencesHigh = noIntegers;
+  #counts = noIntegers;
+  #sizes = noFloats;
 
   get length(): number {
     return this.#length;
@@ -76,7 +78,7 @@ export class WalRecords {
   }
 
   #grow(): void {
-    const capacity = this.#length * 4;
+    const capacity = Math.max(START_CAPACITY, this.#length * 4);
     this.#ends = grown(this.#ends, new Float64Array(capacity));
     this.#sequencesLow = grown(this.#sequencesLow, new Uint32Array(capacity));
     this.#sequencesHigh = grown(this.#sequencesHigh, new Uint32Array(capacity));

@@ -1,9 +1,11 @@
 /** Builds what RocksDB's util/coding.h writes. */
 export class ByteWriter {
-  readonly #bytes: number[] = [];
+  #bytes = Buffer.allocUnsafe(64);
+  #length = 0;
 
   byte(value: number): this {
-    this.#bytes.push(value & 0xff);
+    this.#reserve(1);
+    this.#bytes[this.#length++] = value & 0xff;
     return this;
   }
 
@@ -24,7 +26,9 @@ export class ByteWriter {
   }
 
   raw(bytes: Uint8Array): this {
-    for (const byte of bytes) this.#bytes.push(byte);
+    this.#reserve(bytes.length);
+    this.#bytes.set(bytes, this.#length);
+    this.#length += bytes.length;
     return this;
   }
 
@@ -34,6 +38,13 @@ export class ByteWriter {
   }
 
   done(): Uint8Array {
-    return Uint8Array.from(this.#bytes);
+    return Uint8Array.from(this.#bytes.subarray(0, this.#length));
+  }
+
+  #reserve(more: number): void {
+    if (this.#length + more <= this.#bytes.length) return;
+    const grown = Buffer.allocUnsafe(Math.max(this.#bytes.length * 2, this.#length + more));
+    grown.set(this.#bytes.subarray(0, this.#length));
+    this.#bytes = grown;
   }
 }
