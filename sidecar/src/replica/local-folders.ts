@@ -1,0 +1,23 @@
+/** Everything of ours on a member's disk lies in `<data>/.metamaster/`; the shipper's links are in `links/` (ship/links.ts). */
+export class LocalFolders {
+  readonly root: string;
+  /** What this directory is, and where in history (state.ts). */
+  readonly state: string;
+  readonly lock: string;
+  /** Tables on their way, by digest; survives a kill so that nothing is fetched twice. */
+  readonly incoming: string;
+  /** New contents before they are renamed into place. */
+  readonly staging: string;
+  readonly links: string;
+  readonly quarantine: string;
+
+  constructor(dataDirectory: string) {
+    this.root = `${dataDirectory}/.metamaster`;
+    this.state = `${this.root}/state.json`;
+    this.lock = `${this.root}/lock`;
+    this.incoming = `${this.root}/incoming`;
+    this.staging = `${this.root}/staging`;
+    this.links = `${this.root}/links`;
+    this.quarantine = `${this.root}/quarantine`;
+  }
+}
