@@ -1,0 +1,30 @@
+/** Wakes everybody who waits, once per `notify`. */
+export class Changes {
+  #waiters = new Set<() => void>();
+
+  notify(): void {
+    const waiters = this.#waiters;
+    this.#waiters = new Set();
+    for (const wake of waiters) wake();
+  }
+
+  /** Until the next `notify`; rejects with the signal's reason and then leaves nothing behind. */
+  wait(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve, reject) => {
+      if (signal.aborted) {
+        reject(signal.reason as Error);
+        return;
+      }
+      const wake = (): void => {
+        signal.removeEventListener("abort", onAbort);
+        resolve();
+      };
+      const onAbort = (): void => {
+        this.#waiters.delete(wake);
+        reject(signal.reason as Error);
+      };
+      this.#waiters.add(wake);
+      signal.addEventListener("abort", onAbort, { once: true });
+    });
+  }
+}

@@ -1,0 +1,109 @@
+import type { Clock } from "../base/clock.js";
+import { MetaMasterError } from "../base/errors.js";
+import type { Changes } from "./changes.js";
+
+/** A signal that aborts with its parents or by itself. `close` when done, so that long-lived parents keep no listener. */
+export class Scope {
+  readonly #controller = new AbortController();
+  readonly #parents: readonly AbortSignal[];
+  readonly #onAbort: (event: Event) => void;
+
+  constructor(...parents: readonly AbortSignal[]) {
+    this.#parents = parents;
+    this.#onAbort = (event) => this.abort((event.target as AbortSignal).reason);
+    for (const parent of parents) {
+      if (parent.aborted) this.abort(parent.reason);
+      else parent.addEventListener("abort", this.#onAbort, { once: true });
+    }
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  abort(reason: unknown): void {
+    this.close();
+    if (!this.#controller.signal.aborted) this.#controller.abort(reason);
+  }
+
+  close(): void {
+    for (const parent of this.#parents) parent.removeEventListener("abort", this.#onAbort);
+  }
+}
+
+/** Settles as `promise`, or rejects with the signal's reason if that comes first; what `promise` does after that is dropped. */
+export function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const onAbort = (): void => reject(signal.reason as Error);
+    if (signal.aborted) onAbort();
+    else signal.addEventListener("abort", onAbort, { once: true });
+    promise.then(
+      (value) => {
+        signal.removeEventListener("abort", onAbort);
+        resolve(value);
+      },
+      (error: unknown) => {
+        signal.removeEventListener("abort", onAbort);
+        reject(error as Error);
+      },
+    );
+  });
+}
+
+/** Sleeps; returns false instead of throwing when aborted. */
+export async function pause(clock: Clock, ms: number, signal: AbortSignal): Promise<boolean> {
+  try {
+    await clock.sleep(ms, signal);
+    return !signal.aborted;
+  } catch (error) {
+    if (signal.aborted) return false;
+    throw error;
+  }
+}
+
+export interface DeadlineOptions {
+  readonly clock: Clock;
+  readonly ms: number;
+  readonly signal: AbortSignal;
+  /** Names the work in the error. */
+  readonly what: string;
+}
+
+/** Runs `work` with a signal that aborts after `ms`: then rejects with `DeadlineExceeded` (transient) without waiting for `work` to notice. */
+export async function within<T>(options: DeadlineOptions, work: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const { clock, ms, signal, what } = options;
+  signal.throwIfAborted();
+  const scope = new Scope(signal);
+  const timer = new AbortController();
+  clock.sleep(ms, timer.signal).then(
+    () =>
+      scope.abort(
+        new MetaMasterError("DeadlineExceeded", "transient", `${what} took longer than ${Math.round(ms)} ms`, {
+          details: { what, ms: Math.round(ms) },
+        }),
+      ),
+    // Only our own abort below ends it early.
+    () => undefined,
+  );
+  try {
+    return await untilAborted(work(scope.signal), scope.signal);
+  } finally {
+    timer.abort();
+    scope.close();
+  }
+}
+
+/** Sleeps until `ms` are over, `changes` is notified or `signal` aborts; never throws for an abort. */
+export async function pauseOrChange(clock: Clock, ms: number, changes: Changes, signal: AbortSignal): Promise<void> {
+  const scope = new Scope(signal);
+  try {
+    await Promise.race([
+      pause(clock, ms, scope.signal),
+      changes.wait(scope.signal).catch((error: unknown) => {
+        if (!scope.signal.aborted) throw error;
+      }),
+    ]);
+  } finally {
+    scope.abort(new Error("over"));
+  }
+}

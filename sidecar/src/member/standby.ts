@@ -1,0 +1,94 @@
+import { messageOf } from "../base/errors.js";
+import { Backoff } from "./backoff.js";
+import { noteClaim, stopped, type MemberContext, type Next } from "./context.js";
+import { isOwnEpoch, mayStand } from "./decisions.js";
+import { look, nextAfter } from "./following.js";
+import { RoleAwareRunner } from "./role-aware.js";
+import { pause } from "./scope.js";
+import type { Watch } from "./watch.js";
+
+/** Follows the log until this member may claim, the disk must be compared again, or it is told to stop. */
+export async function follow(context: MemberContext, watch: Watch, reason: string): Promise<Next> {
+  const { components, board, settings, stop, memory } = context;
+  const { clock, election } = components;
+  board.enter("Standby", reason);
+  memory.watch = watch;
+  const backoff = new Backoff(components.random, settings.retry);
+  const companion = new RoleAwareRunner(context);
+  let begun = false;
+  let savedMs = clock.monotonicMs();
+  while (!stop.aborted) {
+    try {
+      if (!begun) await begin(context, watch);
+      begun = true;
+      const entries = await look(context, watch);
+      if (watch.stale) return { to: "Syncing", reason: "the log went on while the disk was ahead of it" };
+      backoff.reset();
+      if (entries.length > 0) memory.lastResync = undefined;
+      await companion.keepRunning(watch);
+      const nowMs = clock.monotonicMs();
+      if (nowMs - savedMs >= settings.saveIntervalMs) {
+        await watch.save();
+        savedMs = nowMs;
+      }
+      const candidacy = mayBe(context, watch) ? election.candidacy(nowMs) : undefined;
+      if (candidacy !== undefined) return { to: "Promoting", watch, candidacy };
+      await pause(clock, Math.max(1, election.pollDelayMs(clock.monotonicMs())), stop);
+    } catch (error) {
+      if (stop.aborted) break;
+      const next = nextAfter(context, watch, error);
+      if (next !== undefined) return next;
+      await pause(clock, backoff.nextMs(), stop);
+    }
+  }
+  return await leave(context, watch);
+}
+
+/** Reads to the end first: what was written before this stint says nothing about who lives now, but for the last entry. */
+async function begin(context: MemberContext, watch: Watch): Promise<void> {
+  const { components, identity, memory, stop } = context;
+  const entries = await watch.poll(stop);
+  for (const entry of entries) {
+    identity.observe(entry);
+    noteClaim(context, entry);
+  }
+  identity.arm();
+  const { slot } = watch.end;
+  const last = entries.at(-1) ?? (slot < 0 ? undefined : await components.reader.read(slot, stop));
+  if (last !== undefined) memory.lastPrimary ??= { member: last.header.writer.member, epoch: last.header.epoch };
+  components.election.begin({
+    slot,
+    last,
+    ownEpoch: isOwnEpoch(watch.reconciled, memory.gaveUp),
+    atMs: components.clock.monotonicMs(),
+  });
+}
+
+function mayBe(context: MemberContext, watch: Watch): boolean {
+  return mayStand({
+    reconciled: watch.reconciled,
+    bootstrap: context.settings.bootstrap,
+    imageFiles: watch.image.files.size,
+  });
+}
+
+/** A graceful stop of a standby: what was applied is made to last. */
+export async function leave(context: MemberContext, watch: Watch): Promise<Next> {
+  const { components, settings, hurry, memory } = context;
+  if (components.master.running) {
+    memory.masterExit = await components.master.stop({
+      graceMs: settings.stop.graceMs,
+      killWithinMs: settings.killWithinMs,
+      hurry,
+    });
+  }
+  try {
+    await watch.save();
+  } catch (error) {
+    components.logger.warn(
+      { err: error },
+      `the applied state could not be saved, the next start applies it again: ${messageOf(error)}`,
+    );
+  }
+  return stopped(context);
+}

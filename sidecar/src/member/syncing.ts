@@ -1,0 +1,67 @@
+import { messageOf } from "../base/errors.js";
+import { Backoff } from "./backoff.js";
+import { stopped, type MemberContext, type Next } from "./context.js";
+import { afterSyncError } from "./decisions.js";
+import { haltFor } from "./halts.js";
+import { pause, untilAborted } from "./scope.js";
+import { emptyImage, FollowerWatch, TailWatch, type Watch } from "./watch.js";
+
+/** Ends whatever master may be left, compares the disk with the log, and makes ready to watch. Trouble is tried again for ever. */
+export async function sync(context: MemberContext, reason: string, pauseMs: number): Promise<Next> {
+  const { components, board, settings, stop, memory } = context;
+  board.enter("Syncing", reason);
+  const backoff = new Backoff(components.random, settings.retry);
+  await pause(components.clock, pauseMs, stop);
+  for (;;) {
+    if (stop.aborted) return stopped(context);
+    try {
+      // Nobody may have the databases open while files are compared, truncated or replaced.
+      await components.master.kill(settings.killWithinMs);
+      const watch = await prepare(context);
+      memory.trouble = undefined;
+      return { to: "Standby", watch, reason: `the disk is ${watch.reconciled} at slot ${watch.image.position.slot}` };
+    } catch (error) {
+      if (stop.aborted) return stopped(context);
+      const decided = afterSyncError(error);
+      // A master that can't be ended here is not ours to halt for: nothing was claimed. It is waited for, loudly.
+      if (decided.action === "Halt" && decided.reason !== "MasterWillNotDie") {
+        return { to: "Halted", halt: haltFor(error, decided.reason, components.clock.wallMs()) };
+      }
+      memory.trouble = messageOf(error);
+      const againMs = backoff.nextMs();
+      components.logger.warn(
+        { err: error, againMs: Math.round(againMs) },
+        `the disk could not be brought in line with the log, trying again: ${messageOf(error)}`,
+      );
+      await pause(components.clock, againMs, stop);
+    }
+  }
+}
+
+async function prepare(context: MemberContext): Promise<Watch> {
+  const { components, stop } = context;
+  const { logger, reader } = components;
+  const reconciled = await untilAborted(components.reconcile(stop), stop);
+  switch (reconciled.state) {
+    case "Empty":
+      return new FollowerWatch("Empty", await components.makeFollower(emptyImage()));
+    case "Following":
+      if (reconciled.quarantine !== undefined) {
+        const { directory, databases } = reconciled.quarantine;
+        logger.warn(
+          { directory, databases },
+          `what this disk held beyond the history was moved to quarantine: ${directory}`,
+        );
+        components.hooks?.quarantined?.(directory);
+      }
+      logger.info(
+        { how: reconciled.how, slot: reconciled.image.position.slot, epoch: reconciled.image.epoch },
+        `the disk equals the log at slot ${reconciled.image.position.slot}`,
+      );
+      return new FollowerWatch("Following", await components.makeFollower(reconciled.image));
+    case "Adoptable":
+      return new TailWatch("Adoptable", emptyImage(), reader, components.sealAhead);
+    case "Ahead":
+      return new TailWatch("Ahead", reconciled.image, reader, components.sealAhead);
+  }
+}
