@@ -2,6 +2,7 @@ import { MetaMasterError } from "../../base/errors.js";
 import type { FileHandle, FileSystem } from "../../base/file-system.js";
 import type { ImagePath } from "../../formats/entry.js";
 import { WalCursor, type WalFeed } from "../../formats/rocksdb/wal-cursor.js";
+import type { WalRecords } from "../../formats/rocksdb/wal-records.js";
 
 /** Whole records that lie one after the other and fit an entry together, or one record that is larger than an entry. */
 export interface Piece {
@@ -151,25 +152,43 @@ export class WalFile {
     return await this.#handle.read(target, start);
   }
 
+  /** Fills pieces record by record, in steps of binary searches: a megabyte may hold 30,000 records. */
   #collect({ records }: WalFeed): void {
-    for (let index = 0; index < records.length; index++) {
-      const end = records.end(index);
-      // What an earlier epoch shipped is checked again, not shipped again.
-      if (end > this.shipped) this.#grow(end, records.sequence(index), records.lastSequence(index));
+    let index = 0;
+    // What an earlier epoch shipped is checked again, not shipped again.
+    while (index < records.length && records.end(index) <= this.shipped) index++;
+    while (index < records.length) {
+      const open = this.#openPiece(records.end(index));
+      const last = lastWithin(records, open.start + this.#pieceBytesMax, index);
+      open.end = records.end(last);
+      open.first ??= records.sequence(index);
+      open.last = records.lastSequence(last);
+      index = last + 1;
     }
     // Records that are no batches (compression, timestamp sizes) end the file for now.
-    if (this.cursor.wholeEnd > this.shipped) this.#grow(this.cursor.wholeEnd, undefined, undefined);
+    const { wholeEnd } = this.cursor;
+    if (wholeEnd > Math.max(this.shipped, this.#pieces.at(-1)?.end ?? 0)) this.#openPiece(wholeEnd).end = wholeEnd;
   }
 
-  #grow(end: number, first: bigint | undefined, last: bigint | undefined): void {
+  /** The piece that a record which ends at `end` belongs to. */
+  #openPiece(end: number): Piece {
     const open = this.#pieces.at(-1);
-    if (open !== undefined && end <= open.end) return;
-    if (open !== undefined && end - open.start <= this.#pieceBytesMax) {
-      open.end = end;
-      open.first ??= first;
-      open.last = last ?? open.last;
-      return;
-    }
-    this.#pieces.push({ start: open?.end ?? this.shipped, end, first, last });
+    if (open !== undefined && end - open.start <= this.#pieceBytesMax) return open;
+    const start = open?.end ?? this.shipped;
+    const piece: Piece = { start, end, first: undefined, last: undefined };
+    this.#pieces.push(piece);
+    return piece;
   }
+}
+
+/** The last record from `index` on that ends at or before `offset`; `index` itself if even that one does not. */
+function lastWithin(records: WalRecords, offset: number, index: number): number {
+  let low = index + 1;
+  let high = records.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if (records.end(middle) <= offset) low = middle + 1;
+    else high = middle;
+  }
+  return low - 1;
 }
