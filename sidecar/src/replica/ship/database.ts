@@ -12,6 +12,8 @@ export class ShippedDatabase implements CutDatabase {
   readonly location: DatabaseLocation;
   readonly wals: WalSet;
   readonly manifest: ManifestTracker;
+  /** Another database is in its place than the image has. */
+  replaced = false;
   /** Grows with every group that carried this database's MANIFEST: plans made before are void. */
   advances = 0;
   /** The MANIFEST for which a hold was raised. */
@@ -72,7 +74,7 @@ export class ShippedDatabase implements CutDatabase {
   /** Reads and checks all of the cut. Holds are told to `onHold`; damage shows in `wals.problem()`. */
   async observe(cut: DatabaseCut, signal: AbortSignal): Promise<void> {
     const { manifest } = cut;
-    const shipped = this.shippedManifest();
+    const shipped = this.replaced ? undefined : this.shippedManifest();
     if (manifest === undefined) {
       if (shipped === undefined) return;
       throw new MetaMasterError(
@@ -85,10 +87,14 @@ export class ShippedDatabase implements CutDatabase {
         },
       );
     }
+    if (!this.replaced && (this.wals.replaced || this.manifest.isOther(manifest))) return await this.#replace();
     const { coverage } = this.wals;
     const covers = (first: bigint, last: bigint): boolean => coverage.covers(first, last);
     if (this.manifest.isNew(manifest)) {
       await this.manifest.follow(manifest, covers, signal);
+      if (!this.replaced && shipped !== undefined && shipped !== manifest.name && this.#numbersRepeat()) {
+        return await this.#replace();
+      }
       const minimum = this.manifest.minimumWal;
       // Behind a new MANIFEST only its own WALs are shipped.
       await this.wals.scan(
@@ -108,8 +114,38 @@ export class ShippedDatabase implements CutDatabase {
     this.#parts.onHold({ reason: shipped === undefined ? "Start" : "Reopen", message });
   }
 
+  /** A group carried this database anew. */
+  emitted(plan: { readonly replaced: boolean }): void {
+    this.advances++;
+    if (!plan.replaced) return;
+    this.replaced = false;
+    this.wals.restarted();
+  }
+
+  /**
+   * Somebody destroyed the database and made (or restored) another one in its place: names and numbers are used again for other content. Nothing
+   * of the image is built upon; a checkpoint replaces all of it.
+   */
+  async #replace(): Promise<void> {
+    this.replaced = true;
+    this.#announced = undefined;
+    await this.wals.restart();
+    this.manifest.forget();
+    this.#parts.onHold({ reason: "Reopen", message: `${this.name} was replaced by another database` });
+  }
+
+  /** A database that is opened again gives no number a second time; one that was restored from an older copy does. */
+  #numbersRepeat(): boolean {
+    for (const file of this.#parts.shipped.files.keys()) {
+      const parsed = this.owns(file) ? parseFileName(file.slice(file.indexOf("/") + 1)) : undefined;
+      if (parsed !== undefined && "number" in parsed && parsed.number >= this.manifest.nextFileNumber) return true;
+    }
+    return false;
+  }
+
   /** Bytes of the MANIFEST in the image. */
   get manifestShipped(): number {
+    if (this.replaced) return 0;
     return this.#parts.shipped.sizeOf(this.imagePath(this.manifest.name)) ?? 0;
   }
 

@@ -65,14 +65,18 @@ async function emitAll(
     for (const operation of removals(plan, parts.shipped)) await packer.add(operation);
   }
   for (const operation of plan.companions?.operations ?? []) await packer.add(operation);
-  for (const table of tablesOf(plan)) await addTable(table, uploaded, packer, parts);
+  const replaced = plan.databases.filter((each) => each.replaced).map(({ database }) => database);
+  for (const table of tablesOf(plan)) {
+    const anew = replaced.some((database) => database.owns(table.file));
+    await addTable(table, anew, uploaded, packer, parts);
+  }
   for (const database of plan.databases) await addManifest(database, packer, parts);
   if (plan.mode !== "checkpoint") await addWal(plan, packer, parts);
   for (const { small } of plan.databases) {
     for (const operation of small) await packer.add(operation);
   }
   const said = await packer.close();
-  for (const { database } of plan.databases) database.advances++;
+  for (const each of plan.databases) each.database.emitted(each);
   return said;
 }
 
@@ -103,11 +107,11 @@ function minimumOf(plan: GroupPlan, database: ShippedDatabase): number {
 /** What the image has and the cut's MANIFESTs do not need. */
 function removals(plan: GroupPlan, shipped: Shipped): Operation[] {
   const operations: Operation[] = [];
-  for (const { database, live, minimumWal } of plan.databases) {
+  for (const { database, live, minimumWal, replaced } of plan.databases) {
     for (const file of shipped.files.keys()) {
-      if (!database.owns(file) || live.has(file)) continue;
+      if (!database.owns(file) || (live.has(file) && !replaced)) continue;
       const parsed = parseFileName(file.slice(file.indexOf("/") + 1));
-      if (parsed?.type === "wal" && parsed.number >= minimumWal) continue;
+      if (parsed?.type === "wal" && parsed.number >= minimumWal && !replaced) continue;
       operations.push({ type: "remove", file });
     }
   }
@@ -116,6 +120,7 @@ function removals(plan: GroupPlan, shipped: Shipped): Operation[] {
 
 async function addTable(
   table: PlannedTable,
+  anew: boolean,
   uploaded: ReadonlyMap<PlannedTable, Uploaded>,
   packer: Packer,
   { shipped, uploader }: GroupParts,
@@ -124,7 +129,7 @@ async function addTable(
   if (object === undefined) return;
   const { sha256, size, key } = object;
   const { file, permissions } = table;
-  const known = shipped.files.get(file);
+  const known = anew ? undefined : shipped.files.get(file);
   if (known?.kind === "table" && known.sha256 === sha256 && known.permissions === permissions) return;
   await packer.add({ type: "table", file, permissions, size, sha256, key });
   uploader.referenced(sha256, key);
@@ -132,7 +137,8 @@ async function addTable(
 
 async function addManifest(plan: DatabasePlan, packer: Packer, parts: GroupParts): Promise<void> {
   const bytesMax = Packer.bytesMax(parts.bodyBytesMax);
-  for (let offset = parts.shipped.sizeOf(plan.manifestFile) ?? 0; offset < plan.manifestEnd;) {
+  const start = plan.replaced ? 0 : (parts.shipped.sizeOf(plan.manifestFile) ?? 0);
+  for (let offset = start; offset < plan.manifestEnd;) {
     const length = Math.min(bytesMax, plan.manifestEnd - offset);
     const { bytes, give } = parts.buffers.take(length);
     await packer.guard(async () => {

@@ -52,6 +52,20 @@ export class ManifestTracker {
     return mark.name !== this.#name || mark.inode !== this.#inode;
   }
 
+  /** Is it another file under the name that was followed so far? */
+  isOther(mark: ManifestMark): boolean {
+    return mark.name === this.#name && (mark.inode !== this.#inode || mark.size < this.#cursor.wholeEnd);
+  }
+
+  get nextFileNumber(): number {
+    return this.#state.nextFileNumber;
+  }
+
+  /** Reads the next mark's MANIFEST from its beginning. */
+  forget(): void {
+    this.#name = "";
+  }
+
   /**
    * Reads up to the mark. `covers`: does the WAL up to the same cut hold all these sequence numbers. All of a new MANIFEST is binding:
    * it comes with a checkpoint.

@@ -19,6 +19,8 @@ export interface PlannedTable {
 /** What a group says about one database besides its WAL. */
 export interface DatabasePlan {
   readonly database: ShippedDatabase;
+  /** All that the image has of this database goes, nothing of it is built upon. */
+  readonly replaced: boolean;
   /** `database.advances` when this was made. */
   readonly advances: number;
   readonly manifest: ManifestMark;
@@ -71,6 +73,7 @@ export async function planDatabase(
     if (now?.name !== manifest.name) throw new CutMoved(`${database.name} has a new MANIFEST`);
     return {
       database,
+      replaced: database.replaced,
       advances: database.advances,
       manifest,
       manifestFile: database.imagePath(manifest.name),
@@ -92,7 +95,7 @@ async function planTables(database: ShippedDatabase, live: Set<ImagePath>, parts
   for (const { name, size } of database.manifest.liveFiles()) {
     const file = database.imagePath(name);
     const known = parts.shipped.files.get(file);
-    if (known?.kind === "table") {
+    if (known?.kind === "table" && !database.replaced && (size === undefined || size === known.size)) {
       // Numbers are never used twice in one history, and what differed after a power failure was repaired from the log.
       live.add(file);
       continue;
@@ -149,7 +152,7 @@ async function planSmall(
   const file = database.imagePath("CURRENT");
   live.add(file);
   const permissions = stat?.permissions ?? 0o644;
-  if (!sameSmall(parts.shipped, file, bytes, permissions)) operations.push({ type: "write", file, permissions, bytes });
+  if (database.replaced || !sameSmall(parts.shipped, file, bytes, permissions)) operations.push({ type: "write", file, permissions, bytes });
   return operations;
 }
 
@@ -165,7 +168,7 @@ async function planOne(
   if (stat === undefined) throw new CutMoved(`${path} is gone`);
   into.live.add(file);
   if (stat.size > SMALL_FILE_BYTES_MAX) {
-    if (parts.shipped.files.get(file)?.kind === "table") return;
+    if (!database.replaced && parts.shipped.files.get(file)?.kind === "table") return;
     const local = await parts.links.hold(database.name, name, path);
     into.tables.push({
       file,
@@ -175,7 +178,7 @@ async function planOne(
     return;
   }
   const bytes = await readWhole(parts.fs, path, stat.size);
-  if (sameSmall(parts.shipped, file, bytes, stat.permissions)) return;
+  if (!database.replaced && sameSmall(parts.shipped, file, bytes, stat.permissions)) return;
   into.operations.push({ type: "write", file, permissions: stat.permissions, bytes });
 }
 

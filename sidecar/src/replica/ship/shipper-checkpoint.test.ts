@@ -312,6 +312,53 @@ describe("what can't be replicated", () => {
     expect(await bench.prefixes()).toBe(1n);
   });
 
+  test("a database destroyed and made anew replaces all of the image", async () => {
+    await open();
+    const old = await bench.create();
+    for (let table = 0; table < 3; table++) {
+      await old.put(100);
+      await old.flush();
+    }
+    await old.put(5);
+    bench.start();
+    await bench.barrier();
+    await rm(`${bench.directory}/db`, { recursive: true });
+    const anew = await bench.create();
+    await anew.put(2);
+    await anew.flush();
+    await anew.put(1);
+    await bench.barrier();
+    expect(await bench.prefixes()).toBe(3n);
+    await anew.put(1);
+    await bench.barrier();
+    expect(await bench.prefixes()).toBe(4n);
+  });
+
+  test("an older copy put in the place of a database, whose numbers are used again", async () => {
+    await open();
+    const database = await bench.create();
+    await database.put(10);
+    await database.flush();
+    await database.put(1);
+    const { cp } = await import("node:fs/promises");
+    await cp(`${bench.directory}/db`, `${bench.directory}/copy`, { recursive: true });
+    const copy = database.clone();
+    bench.start();
+    await bench.barrier();
+    await database.put(30);
+    await database.flush();
+    await database.put(1);
+    await bench.checkpoint();
+    await rm(`${bench.directory}/db`, { recursive: true });
+    await cp(`${bench.directory}/copy`, `${bench.directory}/db`, { recursive: true });
+    await copy.reopen();
+    await copy.put(2);
+    await copy.flush();
+    await copy.put(1);
+    await bench.barrier();
+    expect(await bench.prefixes()).toBe(14n);
+  });
+
   test("a database that does not exist yet is waited for", async () => {
     await open();
     bench.start();

@@ -1,4 +1,4 @@
-import { MetaMasterError, hasCode, messageOf } from "../../base/errors.js";
+import { type MetaMasterError, hasCode, messageOf } from "../../base/errors.js";
 import type { ImagePath } from "../../formats/entry.js";
 import { parseFileName, walFileName } from "../../formats/rocksdb/file-names.js";
 import { SequenceCoverage } from "../../formats/rocksdb/sequence-coverage.js";
@@ -48,6 +48,10 @@ export class WalSet {
   #floor = 0;
   /** The last batch that was checked: its first and its last sequence number. */
   #last: { readonly file: WalFile; readonly sequence: bigint; readonly upTo: bigint } | undefined;
+  /** A WAL that was shipped is another file now. */
+  replaced = false;
+  /** What the image has of WALs is another database's. */
+  #anew = false;
   readonly #apart: { readonly after: number; readonly message: string }[] = [];
   #ended = false;
   /** Rounds and the keeper look at the same files. */
@@ -110,6 +114,24 @@ export class WalSet {
       }
       return marks;
     });
+  }
+
+  /** The database is another one: nothing that was seen counts. */
+  restart(): Promise<void> {
+    return this.#turn.take(async () => {
+      for (const file of this.files) await this.#forget(file);
+      this.coverage.clear();
+      this.#floor = 0;
+      this.#last = undefined;
+      this.#apart.length = 0;
+      this.#anew = true;
+      this.replaced = false;
+    });
+  }
+
+  /** The group that replaced the image's files is emitted. */
+  restarted(): void {
+    this.#anew = false;
   }
 
   /** A look at names and sizes only, for links, copies and the lag. Bytes that were not looked at yet. */
@@ -247,7 +269,7 @@ export class WalSet {
   #create(number: number, path: string, inode: bigint): WalFile {
     const image = this.imagePath(number);
     const { tools, shipped, pieceBytesMax } = this.#parts;
-    const size = shipped.sizeOf(image) ?? 0;
+    const size = this.#anew ? 0 : (shipped.sizeOf(image) ?? 0);
     const file = new WalFile(tools.fs, { number, file: image, path, inode, shipped: size, pieceBytesMax });
     this.#files.set(number, file);
     return file;
@@ -282,14 +304,18 @@ export class WalSet {
     }
   }
 
+  /** Asks for the master's own name of the file: under ours it would be found even if the master has another one there by now. */
   async #measure(file: WalFile): Promise<void> {
     const { fs } = this.#parts.tools;
+    const original = await fs.stat(`${this.directory}/${walFileName(file.number)}`);
     const copy = this.#copies.get(file.number);
+    if (original !== undefined && original.inode !== file.inode) {
+      this.replaced = true;
+      return;
+    }
     if (copy === undefined) {
-      const stat = await fs.stat(file.path);
-      if (stat === undefined) return;
-      if (stat.inode !== file.inode) throw this.#replaced(file);
-      this.#see(file, stat.size);
+      const stat = original ?? (await fs.stat(file.path));
+      if (stat !== undefined) this.#see(file, stat.size);
     } else {
       await copy.advance(this.#scratchCopy());
       this.#see(file, copy.size);
@@ -297,7 +323,7 @@ export class WalSet {
   }
 
   #see(file: WalFile, size: number): void {
-    if (size < file.shipped) throw this.#replaced(file);
+    if (size < file.shipped) this.replaced = true;
     if (size <= file.seen) return;
     this.#parts.onSeen(size - file.seen);
     file.seen = size;
@@ -356,18 +382,6 @@ export class WalSet {
 
   #gap(message: string): void {
     this.#parts.onHold({ reason: "Gap", message: `${this.#database.name}: ${message}` });
-  }
-
-  #replaced(file: WalFile): MetaMasterError {
-    return new MetaMasterError(
-      "DatabaseReplaced",
-      "invalid",
-      `${file.path} is another or a shorter file than the one that was shipped under that name (${file.shipped} bytes).`,
-      {
-        hint: "The database was removed and made anew beneath the sidecar. Restart the member: it compares the disk with the log first.",
-        details: { file: file.file, shipped: file.shipped },
-      },
-    );
   }
 
   async #unkeep(file: WalFile): Promise<void> {

@@ -74,6 +74,19 @@ export class ModelDatabase {
     return database;
   }
 
+  /** The state of now, to go on from with a copy of the files in the same place: the next thing must be a `reopen`. */
+  clone(): ModelDatabase {
+    const copy = new ModelDatabase(this.#fs, this.#options);
+    copy.#nextFile = this.#nextFile;
+    copy.#sequence = this.#sequence;
+    copy.#wal = this.#wal;
+    copy.#manifestNumber = this.#manifestNumber;
+    copy.#unflushed = [...this.#unflushed];
+    copy.#tables = [...this.#tables];
+    copy.#wals = [...this.#wals];
+    return copy;
+  }
+
   /** Rows 1 to `last` were written. */
   get last(): bigint {
     return this.#sequence;
