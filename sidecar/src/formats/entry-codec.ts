@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import type { Compression } from "../base/compression.js";
-import { MetaMasterError } from "../base/errors.js";
+import { MetaMasterError, isKind } from "../base/errors.js";
 import { decodeHeader, encodeHeader, HEADER_BYTES_MAX } from "./entry-header.js";
 import { ENTRY_BODY_BYTES_MAX, type Digest, type Entry, type EntryHeader, type Operation } from "./entry.js";
 import { decodeOperations, encodeOperations } from "./operation-codec.js";
@@ -30,12 +30,17 @@ export function chainDigest(bytes: Uint8Array): Digest {
 /** Throws `EntryTooLarge` (invalid) past the limits: a writer's mistake, never sent. */
 export async function encodeEntry(entry: Entry, compression: Compression): Promise<EncodedEntry> {
   const header = encodeHeader(entry.header);
+  if (header.length > HEADER_BYTES_MAX) throw invalid(`a header of ${header.length} bytes`);
+  // What a reader would refuse must never get into a slot: it could not be taken back.
+  decodeHeader(header, invalid);
   const body = encodeOperations(entry.operations);
+  decodeOperations(body, invalid);
   if (body.length > ENTRY_BODY_BYTES_MAX) {
     throw new MetaMasterError(
       "EntryTooLarge",
       "invalid",
-      `an entry of ${body.length} bytes exceeds ${ENTRY_BODY_BYTES_MAX}`,
+      `The body of an entry would have ${body.length} bytes, allowed are ${ENTRY_BODY_BYTES_MAX}.`,
+      { hint: "This is a defect of MetaMaster: report it." },
     );
   }
   const packed = body.length === 0 ? body : await compression.compress(body);
@@ -53,10 +58,17 @@ export async function encodeEntry(entry: Entry, compression: Compression): Promi
   return { bytes, chain: chainDigest(bytes) };
 }
 
-function corrupt(key: string, reason: string): MetaMasterError {
-  return new MetaMasterError("EntryCorrupt", "corrupt", `${key} is damaged: ${reason}; it was not applied`, {
+function invalid(reason: string): MetaMasterError {
+  return new MetaMasterError("EntryInvalid", "invalid", `An entry can't be written: ${reason}.`, {
+    hint: "This is a defect of MetaMaster: report it.",
+  });
+}
+
+function corrupt(key: string, reason: string, cause?: unknown): MetaMasterError {
+  return new MetaMasterError("EntryCorrupt", "corrupt", `${key} is damaged: ${reason}; it was not applied.`, {
+    cause,
     details: { key },
-    hint: "If it stays so, restore the object from a version kept by the bucket, or restart from an earlier snapshot.",
+    hint: "If it stays so, bring the object back from the bucket's versions, or restore from a snapshot behind it.",
   });
 }
 
@@ -80,7 +92,7 @@ function openFrame(bytes: Buffer, key: string): Frame {
     throw new MetaMasterError(
       "FormatTooNew",
       "invalid",
-      `${key} has format ${version}, this release reads up to ${FORMAT_VERSION}`,
+      `${key} has format ${version}, this release reads up to ${FORMAT_VERSION}.`,
       {
         details: { key, version },
         hint: "Upgrade this member to at least the release that wrote it.",
@@ -98,6 +110,15 @@ function openFrame(bytes: Buffer, key: string): Frame {
   return { header: bytes.subarray(PREFIX_BYTES, bodyAt), packed: bytes.subarray(bodyAt, end), rawBytes };
 }
 
+async function unpack({ packed, rawBytes }: Frame, compression: Compression, key: string): Promise<Uint8Array> {
+  try {
+    return await compression.decompress(packed, rawBytes);
+  } catch (error) {
+    if (!isKind(error, "corrupt")) throw error;
+    throw corrupt(key, `its body can't be decompressed (${error.message})`, error);
+  }
+}
+
 /** The header alone, verified by the entry's sha256. */
 export function decodeEntryHeader(bytes: Uint8Array, key: string): EntryHeader {
   const frame = openFrame(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), key);
@@ -110,7 +131,7 @@ export async function decodeEntry(bytes: Uint8Array, key: string, compression: C
   const refuse = (reason: string): MetaMasterError => corrupt(key, reason);
   const header = decodeHeader(frame.header, refuse);
   if (frame.rawBytes === 0 && frame.packed.length > 0) throw refuse("an empty body has bytes");
-  const body = frame.rawBytes === 0 ? frame.packed : await compression.decompress(frame.packed, frame.rawBytes);
+  const body = frame.rawBytes === 0 ? frame.packed : await unpack(frame, compression, key);
   if (body.length !== frame.rawBytes) throw refuse(`its body has ${body.length} bytes instead of ${frame.rawBytes}`);
   const operations: readonly Operation[] = decodeOperations(body, refuse);
   return { header, operations };
