@@ -23,6 +23,8 @@ export interface ProcessParts {
   readonly incarnation: Incarnation;
   readonly random: SeededRandom;
   readonly workload: Workload;
+  /** True: no more rows and no more work, it only lives on. */
+  readonly quiet: () => boolean;
   /** Asks the sidecar; rejects with its reason. */
   readonly barrier: () => Promise<void>;
   readonly acknowledged: (row: number) => void;
@@ -38,6 +40,7 @@ export class MasterProcess {
   #ending = false;
   /** Something in the background is under way; two such things would meet in one MANIFEST. */
   #working = true;
+  #writing = false;
   /** The health check fails; `writes`: it goes on writing all the same. */
   hung: "no" | "silent" | "writes" = "no";
   /** A SIGKILL takes so long to work, as with a process in uninterruptible sleep. It writes nothing meanwhile. */
@@ -59,6 +62,19 @@ export class MasterProcess {
 
   get healthy(): boolean {
     return this.#exit === undefined && this.hung === "no" && this.#parts.workload.opened;
+  }
+
+  get written(): number {
+    return this.#parts.workload.written;
+  }
+
+  /** Nothing is being written, and nothing will be while it is to be quiet. */
+  get settled(): boolean {
+    return this.#idle && !this.#working && !this.#writing;
+  }
+
+  get #idle(): boolean {
+    return this.hung === "silent" || this.#parts.quiet();
   }
 
   /** SIGKILL. */
@@ -98,9 +114,11 @@ export class MasterProcess {
     const { incarnation, random } = this.#parts;
     incarnation.after(random.float() * 2 * this.#settings.writeEveryMs, () => {
       if (this.#ending) return;
-      if (this.hung === "silent") this.#writeSoon();
+      if (this.#idle) this.#writeSoon();
       else {
+        this.#writing = true;
         this.#drive(this.#parts.workload.write(), () => {
+          this.#writing = false;
           if (random.chance(this.#settings.barrierShare)) this.#barrier();
           this.#writeSoon();
         });
@@ -112,7 +130,7 @@ export class MasterProcess {
     const { incarnation, random } = this.#parts;
     incarnation.after(random.float() * 2 * this.#settings.jobEveryMs, () => {
       if (this.#ending) return;
-      if (this.hung === "silent") this.#workSoon();
+      if (this.#idle) this.#workSoon();
       else {
         this.#working = true;
         this.#drive(this.#parts.workload.job(), () => {

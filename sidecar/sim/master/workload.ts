@@ -81,18 +81,22 @@ export class Workload {
 
   /** Checks what is there before anything is changed, then opens for writing. */
   *open(): Step {
-    // Nothing runs between these two: both databases are looked at in the state in which they were found.
-    const openings = [this.#journal, this.#state].flatMap((database) =>
-      database === undefined ? [] : [database.open(({ tornTail }) => this.#checkTail(tornTail))],
-    );
-    for (const opening of openings) opening.next();
-    this.#check();
+    const { history, who, epoch } = this.#parts;
+    const openings = this.#begin();
+    history.opened(who, epoch, this.#check());
     for (const opening of openings) yield* opening;
     this.#families = this.#journal.families.length;
     yield* this.#replayJournal();
     this.#opened = true;
   }
 
+  /** Counts the rows that are there, and checks them, without opening for writing. */
+  look(): number {
+    this.#begin();
+    return this.#check().length;
+  }
+
+  /** Writes some rows, unless something else writes just now. */
   *write(): Step {
     if (this.#journal.busy) return;
     const { random } = this.#parts;
@@ -169,6 +173,15 @@ export class Workload {
     }
   }
 
+  /** Both databases are looked at in the state in which they were found: nothing runs in between. */
+  #begin(): Step[] {
+    const openings = [this.#journal, this.#state].flatMap((database) =>
+      database === undefined ? [] : [database.open(({ tornTail }) => this.#checkTail(tornTail))],
+    );
+    for (const opening of openings) opening.next();
+    return openings;
+  }
+
   *#ingest(): Step {
     yield* this.#journal.ingest(() => [this.#nextRow(), this.#nextRow()]);
     this.#written = this.#rows;
@@ -208,8 +221,8 @@ export class Workload {
   }
 
   /** Rows are numbered without a hole; the state continues where the journal was trimmed; the checkpoint that the journal names is there. */
-  #check(): void {
-    const { who, epoch, history, disk } = this.#parts;
+  #check(): string[] {
+    const { who, epoch, disk } = this.#parts;
     const journal = this.#journal.contents();
     const state = this.#state?.contents() ?? new Map<string, string>();
     const trimmed = Number(journal.get(trimKey) ?? 0);
@@ -234,9 +247,9 @@ export class Workload {
       }
       recover({ disk, path, walPath: path, who: `${who}, epoch ${epoch}` });
     }
-    history.opened(who, epoch, rows);
     [this.#rows, this.#written] = [rows.length, rows.length];
     this.#trimmed = trimmed;
+    return rows;
   }
 }
 

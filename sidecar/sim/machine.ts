@@ -1,0 +1,349 @@
+import { messageOf, MetaMasterError } from "../src/base/errors.js";
+import type { Logger } from "../src/base/log.js";
+import type { Member } from "../src/member/member.js";
+import type { Layout } from "../src/replica/layout.js";
+import { assemble, type Assembled } from "./assembly.js";
+import { SimulatedBucket, type Route } from "./bucket.js";
+import { MachineClock, SimulatedClock } from "./clock.js";
+import { Disk } from "./disk.js";
+import { checkDisk } from "./disk-check.js";
+import { SimulatedFileSystem } from "./file-system.js";
+import type { History } from "./history.js";
+import { Incarnation, never } from "./incarnation.js";
+import type { Ledger } from "./ledger.js";
+import { ModelMaster } from "./master/model-master.js";
+import { MasterProcess } from "./master/process.js";
+import { Workload } from "./master/workload.js";
+import type { Mutation } from "./mutation.js";
+import type { ObjectStore } from "./object-store.js";
+import { dataDirectory, type Profile } from "./profile.js";
+import type { SeededRandom } from "./random.js";
+import type { Scheduler } from "./scheduler.js";
+import type { Trace } from "./trace.js";
+
+/** What all machines share. */
+export interface Surroundings {
+  readonly scheduler: Scheduler;
+  readonly random: SeededRandom;
+  readonly profile: Profile;
+  readonly store: ObjectStore;
+  readonly ledger: Ledger;
+  readonly history: History;
+  readonly trace: Trace;
+  readonly mutation: Mutation;
+  readonly report: (error: unknown) => void;
+  /** A sidecar ended by itself, or because it was told to. */
+  readonly onExit: (machine: Machine) => void;
+  /** Masters write no more. */
+  readonly quiet: () => boolean;
+}
+
+interface Sidecar {
+  readonly incarnation: Incarnation;
+  readonly master: ModelMaster;
+  readonly stop: AbortController;
+  readonly nonce: string;
+  member: Member | undefined;
+}
+
+/** How long a machine that thawed may be late in noticing it: its watchdog and its master wake in any order. */
+const wakeMs = 50;
+
+/** One member's machine: a disk, a clock, a way to the bucket, a sidecar process, a watchdog and a master. */
+export class Machine {
+  readonly name: string;
+  readonly disk: Disk;
+  readonly clock: MachineClock;
+  readonly route: Route;
+  readonly layout: Layout;
+  readonly #world: Surroundings;
+  readonly #random: SeededRandom;
+  #sidecar: Sidecar | undefined;
+  #process: { readonly incarnation: Incarnation; readonly run: MasterProcess; readonly epoch: number } | undefined;
+  #watchdog: Incarnation;
+  #boots = 1;
+  #runs = 0;
+  #thawedMs = -Infinity;
+  #frozen = false;
+  /** The epoch of the last master here, while nothing but kills came between. */
+  #lastEpoch: number | undefined;
+  /** What the next SIGKILL to a master here takes. */
+  dyingMs = 0;
+
+  constructor(name: string, world: Surroundings) {
+    this.name = name;
+    this.#world = world;
+    this.#random = world.random.stream(name);
+    const { scheduler, profile } = world;
+    this.clock = new MachineClock(scheduler, {
+      bootMs: this.#random.between(1000, 1_000_000),
+      drift: (this.#random.float() - 0.5) * 0.002,
+      wallOffsetMs: this.#random.between(-2000, 2000),
+    });
+    this.disk = new Disk(BigInt(this.#random.between(1, 1000)), () => this.clock.wallMs());
+    this.disk.makeDirectory(dataDirectory);
+    this.disk.syncDirectory("/");
+    this.route = { faults: profile.network, state: "open" };
+    this.#watchdog = new Incarnation(scheduler, `${name}.watch`);
+    this.layout = {
+      dataDirectory,
+      databases: profile.master.workload.databases.map(({ path, walPath }, index) => ({
+        name: `db${index}`,
+        path,
+        ...(walPath === path ? {} : { walPath }),
+      })),
+      companions: profile.master.workload.checkpoints ? ["checkpoint/*"] : [],
+    };
+  }
+
+  get running(): boolean {
+    return this.#sidecar !== undefined;
+  }
+
+  get frozen(): boolean {
+    return this.#frozen;
+  }
+
+  get member(): Member | undefined {
+    return this.#sidecar?.member;
+  }
+
+  get process(): MasterProcess | undefined {
+    return this.#process?.run.exit === undefined ? this.#process?.run : undefined;
+  }
+
+  /** Its master may for the moment be late in dying. */
+  get justThawed(): boolean {
+    return this.#world.scheduler.nowMs - this.#thawedMs < wakeMs;
+  }
+
+  start(): void {
+    if (this.#sidecar !== undefined) return;
+    const { scheduler, trace, report } = this.#world;
+    const incarnation = new Incarnation(scheduler, `${this.name}.${++this.#runs}`);
+    if (this.#frozen) incarnation.freeze();
+    const random = this.#random.stream(`run ${this.#runs}`);
+    const master: ModelMaster = new ModelMaster({
+      incarnation,
+      machine: this.clock,
+      random: random.stream("master"),
+      watchdog: this.#watchdog,
+      spawn: (epoch, onExit) => this.#spawn(incarnation, epoch, onExit),
+    });
+    const sidecar: Sidecar = {
+      incarnation,
+      master,
+      stop: new AbortController(),
+      nonce: random.hex(16),
+      member: undefined,
+    };
+    this.#sidecar = sidecar;
+    trace.line(this.name, `starts, run ${this.#runs}`);
+    incarnation.after(0, () => {
+      this.#run(sidecar, random).catch((error: unknown) => {
+        if (!incarnation.alive) return;
+        // What `main` would print before it exits; whatever started it starts it again.
+        if (error instanceof MetaMasterError && error.kind !== "corrupt") this.#exited(sidecar, messageOf(error));
+        else report(error);
+      });
+    });
+  }
+
+  /** The sidecar process is killed; its watchdog ends the master. */
+  crashSidecar(): void {
+    const sidecar = this.#sidecar;
+    if (sidecar === undefined) return;
+    this.#world.trace.line(this.name, "CRASH of the sidecar");
+    this.#sidecar = undefined;
+    sidecar.incarnation.crash();
+    sidecar.master.sidecarDied();
+  }
+
+  /** The sidecar dies before its `operations`-th next use of the disk or the bucket. */
+  crashSidecarAt(operations: number, then: () => void): void {
+    this.#sidecar?.incarnation.dieAtOperation(operations, () => {
+      this.crashSidecar();
+      then();
+    });
+  }
+
+  /** SIGKILL to everything. */
+  crash(): void {
+    this.crashSidecar();
+    this.#process?.run.kill();
+  }
+
+  powerFailure(): void {
+    this.#world.trace.line(this.name, "POWER FAILURE");
+    this.#endAll();
+    this.disk.powerFailure(this.#random.stream(`power ${this.#boots}`));
+    this.#boots++;
+  }
+
+  wipe(): void {
+    this.#world.trace.line(this.name, "WIPE");
+    this.#endAll();
+    this.disk.wipe();
+    this.disk.makeDirectory(dataDirectory);
+    this.disk.syncDirectory("/");
+  }
+
+  killMaster(): void {
+    this.#world.trace.line(this.name, "the master is KILLED");
+    this.#process?.run.kill();
+  }
+
+  freeze(): void {
+    this.#world.trace.line(this.name, "FREEZE");
+    this.#frozen = true;
+    for (const each of [this.#sidecar?.incarnation, this.#watchdog, this.#process?.incarnation]) each?.freeze();
+  }
+
+  freezeSidecar(): void {
+    this.#world.trace.line(this.name, "FREEZE of the sidecar alone");
+    this.#sidecar?.incarnation.freeze();
+  }
+
+  thaw(): void {
+    if (this.#frozen) this.#thawedMs = this.#world.scheduler.nowMs;
+    this.#frozen = false;
+    this.#world.trace.line(this.name, "thaws");
+    // In any order: who wakes first is the kernel's choice.
+    const all = [this.#watchdog, this.#process?.incarnation, this.#sidecar?.incarnation];
+    if (this.#random.chance(0.5)) all.reverse();
+    for (const each of all) each?.thaw();
+  }
+
+  stopGracefully(): void {
+    this.#world.trace.line(this.name, "STOP");
+    this.#sidecar?.stop.abort(new Error("SIGTERM"));
+  }
+
+  #endAll(): void {
+    this.#frozen = false;
+    const sidecar = this.#sidecar;
+    this.#sidecar = undefined;
+    sidecar?.incarnation.crash();
+    this.#watchdog.crash();
+    this.#watchdog = new Incarnation(this.#world.scheduler, `${this.name}.watch`);
+    const process = this.#process;
+    this.#process = undefined;
+    process?.incarnation.crash();
+    this.#lastEpoch = undefined;
+  }
+
+  async #run(sidecar: Sidecar, random: SeededRandom): Promise<void> {
+    const { incarnation, master, nonce, stop } = sidecar;
+    const { scheduler, store, profile, trace, mutation } = this.#world;
+    const logger: Logger = trace.logger(this.name);
+    const assembled: Assembled = await assemble({
+      name: this.name,
+      nonce,
+      bootId: `boot-${this.#boots}`,
+      pid: this.#runs,
+      isAlive: (pid) => pid === this.#runs && incarnation.alive,
+      profile,
+      layout: this.layout,
+      clock: new SimulatedClock(this.clock, incarnation),
+      random: random.stream("member"),
+      fs: new SimulatedFileSystem(this.disk, incarnation, random.stream("files"), profile.files),
+      bucket: new SimulatedBucket({
+        store,
+        scheduler,
+        machine: this.clock,
+        incarnation,
+        random: random.stream("bucket"),
+        route: this.route,
+      }),
+      master,
+      logger,
+      mutation,
+      signal: stop.signal,
+      onIdle: (slot) => {
+        if (incarnation.alive && random.chance(0.3)) this.#check(slot, false);
+      },
+      onSealed: (slot, ahead) => this.#check(slot, ahead),
+    });
+    if (!incarnation.alive) return never();
+    sidecar.member = assembled.member;
+    const end = await assembled.run(stop.signal);
+    this.#exited(sidecar, JSON.stringify(end));
+  }
+
+  #exited(sidecar: Sidecar, how: string): void {
+    this.#world.trace.line(this.name, `the sidecar exits: ${how}`);
+    if (this.#sidecar !== sidecar) return;
+    this.#sidecar = undefined;
+    sidecar.incarnation.crash();
+    sidecar.master.sidecarDied();
+    this.#world.onExit(this);
+  }
+
+  /** How many rows a master would find here; looks only, but for what opening a database does first. */
+  recoverableRows(): number {
+    const { profile, history } = this.#world;
+    const parts = {
+      disk: this.disk,
+      random: this.#random.stream("look"),
+      history,
+      who: this.name,
+      epoch: 0,
+      reopens: true,
+    };
+    return new Workload(profile.master.workload, parts).look();
+  }
+
+  /** The disk against the log, folded independently. */
+  #check(slot: number, mayBeAhead: boolean): void {
+    const { ledger, report } = this.#world;
+    try {
+      const { disk, layout, name } = this;
+      checkDisk({ disk, layout, who: name, files: ledger.filesAt(slot), slot, mayBeAhead });
+    } catch (error) {
+      report(error);
+    }
+  }
+
+  #spawn(
+    sidecar: Incarnation,
+    epoch: number,
+    onExit: ConstructorParameters<typeof MasterProcess>[1]["onExit"],
+  ): MasterProcess {
+    const { scheduler, history, trace, profile, report, quiet } = this.#world;
+    const incarnation = new Incarnation(scheduler, `${this.name}.master`);
+    const random = this.#random.stream(`master ${epoch} ${scheduler.steps}`);
+    const reopens = this.#lastEpoch === epoch;
+    this.#lastEpoch = epoch;
+    trace.line(this.name, `the master opens epoch ${epoch}${reopens ? " again" : ""}`);
+    const workload = new Workload(profile.master.workload, {
+      disk: this.disk,
+      random: random.stream("workload"),
+      history,
+      who: this.name,
+      epoch,
+      reopens,
+    });
+    const run: MasterProcess = new MasterProcess(profile.master.process, {
+      incarnation,
+      random: random.stream("process"),
+      workload,
+      quiet,
+      barrier: async () => {
+        const member = this.#sidecar?.incarnation === sidecar ? this.#sidecar.member : undefined;
+        if (member === undefined || sidecar.frozen) throw new Error("nobody answers");
+        await member.barrier(new AbortController().signal);
+      },
+      acknowledged: (row) => history.acknowledges(this.name, epoch, row),
+      report,
+      onExit: (exit) => {
+        trace.line(this.name, `the master of epoch ${epoch} ended: ${exit.signal ?? exit.code}`);
+        if (this.#process?.run === run) this.#process = undefined;
+        onExit(exit);
+      },
+    });
+    run.dyingMs = this.dyingMs;
+    this.#process = { incarnation, run, epoch };
+    if (this.#frozen) incarnation.freeze();
+    return run;
+  }
+}

@@ -1,0 +1,80 @@
+import { noFaults, type NetworkFaults } from "./bucket.js";
+import type { FileSystemTiming } from "./file-system.js";
+import { masterProfile, type MasterProfile } from "./master/profile.js";
+import type { SeededRandom } from "./random.js";
+
+export const dataDirectory = "/data";
+
+/** All that one seed fixes before anything runs. */
+export interface Profile {
+  readonly members: number;
+  readonly leaseMs: number;
+  readonly onBucketLoss: "Fence" | "Hold";
+  readonly chaosMs: number;
+  /** On average. */
+  readonly faultEveryMs: number;
+  readonly network: NetworkFaults;
+  readonly files: FileSystemTiming;
+  readonly master: MasterProfile;
+  readonly ship: {
+    readonly maxDelayMs: number;
+    readonly maxSpoolBytes: number;
+    readonly checkpointIntervalMs: number;
+    readonly checkpointWalBytes: number;
+    readonly parallel: number;
+    readonly entryBodyBytesMax: number;
+    readonly baseAfterSlots: number;
+  };
+  readonly retention: { readonly snapshots: number; readonly windowMs: number; readonly graceMs: number };
+}
+
+export function profileOf(random: SeededRandom): Profile {
+  const leaseMs = random.pick([1000, 1500, 3000]);
+  return {
+    members: random.pick([3, 3, 3, 4, 5]),
+    leaseMs,
+    onBucketLoss: random.chance(0.9) ? "Fence" : "Hold",
+    chaosMs: random.between(4, 16) * leaseMs,
+    faultEveryMs: random.pick([0.3, 1, 3]) * leaseMs,
+    network: networkOf(random),
+    files: {
+      slowShare: random.pick([0, 0.02, 0.1]),
+      slowMsMax: random.pick([1, 10]),
+      watchDelayMsMax: 20,
+      watchLostShare: 0.3,
+    },
+    master: masterProfile(random.stream("master"), dataDirectory),
+    ship: {
+      maxDelayMs: random.pick([5, 50, 200]),
+      maxSpoolBytes: random.pick([1500, 20_000, 1e9]),
+      checkpointIntervalMs: random.pick([300, 2000, 20_000]),
+      checkpointWalBytes: random.pick([2000, 20_000, 1e6]),
+      parallel: random.pick([1, 4]),
+      entryBodyBytesMax: random.pick([16_384, 65_536, 8 * 1024 * 1024]),
+      baseAfterSlots: random.pick([5, 50, 4096]),
+    },
+    retention: {
+      snapshots: random.pick([1, 2, 3]),
+      windowMs: random.pick([0, 2000]),
+      graceMs: random.pick([500, 5000, 60_000]),
+    },
+  };
+}
+
+function networkOf(random: SeededRandom): NetworkFaults {
+  const kind = random.weighted({ good: 3, flaky: 4, awful: 2 });
+  if (kind === "good") return noFaults;
+  const much = kind === "awful" ? 4 : 1;
+  const share = (most: number): number => random.float() * most * much;
+  return {
+    delayMsMax: random.pick([4, 20, 60]),
+    listDelayMsMax: random.pick([8, 200]),
+    failedShare: share(0.05),
+    lostAnswerShare: share(0.03),
+    lateShare: share(0.01),
+    lateMsMax: random.pick([200, 3000, 20_000]),
+    duplicatedShare: share(0.03),
+    flippedShare: share(0.01),
+    deadlineMs: random.pick([200, 600]),
+  };
+}
