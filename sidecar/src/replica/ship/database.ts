@@ -90,21 +90,21 @@ export class ShippedDatabase implements CutDatabase {
     if (!this.replaced && (this.wals.replaced || this.manifest.isOther(manifest))) return await this.#replace();
     const { coverage } = this.wals;
     const covers = (first: bigint, last: bigint): boolean => coverage.covers(first, last);
-    if (this.manifest.isNew(manifest)) {
+    const isNew = this.manifest.isNew(manifest);
+    if (isNew || manifest.name !== shipped) {
       await this.manifest.follow(manifest, covers, signal);
-      if (!this.replaced && shipped !== undefined && shipped !== manifest.name && this.#numbersRepeat()) {
+      if (isNew && shipped !== undefined && shipped !== manifest.name && this.#numbersRepeat()) {
         return await this.#replace();
       }
       const minimum = this.manifest.minimumWal;
-      // Behind a new MANIFEST only its own WALs are shipped.
-      await this.wals.scan(
-        cut.wals.filter(({ number }) => number >= minimum),
-        signal,
-      );
+      // Behind a new MANIFEST only its own WALs are shipped, with a checkpoint that makes the others obsolete.
+      const wals = cut.wals.filter(({ number }) => number >= minimum);
+      await this.wals.scan(wals, signal);
     } else {
       // What a flush wrote is looked up in the WAL of the same cut.
       await this.wals.scan(cut.wals, signal);
       await this.manifest.follow(manifest, covers, signal);
+      if (this.binds && cut.wals.length === 0) throw this.#walsElsewhere();
     }
     this.wals.checkStarts(this.manifest.minimumWal);
     if (manifest.name === shipped || manifest.name === this.#announced) return;
@@ -132,6 +132,19 @@ export class ShippedDatabase implements CutDatabase {
     await this.wals.restart();
     this.manifest.forget();
     this.#parts.onHold({ reason: "Reopen", message: `${this.name} was replaced by another database` });
+  }
+
+  /** RocksDB always has a WAL file, if only an empty one. */
+  #walsElsewhere(): MetaMasterError {
+    return new MetaMasterError(
+      "WalElsewhere",
+      "invalid",
+      `${this.name} is written, but there is no WAL in ${this.wals.directory}.`,
+      {
+        hint: "The master sets wal_dir: name that directory as `walPath` of the database.",
+        details: { database: this.name, directory: this.wals.directory },
+      },
+    );
   }
 
   /** A database that is opened again gives no number a second time; one that was restored from an older copy does. */

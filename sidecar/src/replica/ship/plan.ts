@@ -152,7 +152,8 @@ async function planSmall(
   const file = database.imagePath("CURRENT");
   live.add(file);
   const permissions = stat?.permissions ?? 0o644;
-  if (database.replaced || !sameSmall(parts.shipped, file, bytes, permissions)) operations.push({ type: "write", file, permissions, bytes });
+  if (database.replaced || !sameSmall(parts.shipped, file, bytes, permissions))
+    operations.push({ type: "write", file, permissions, bytes });
   return operations;
 }
 

@@ -6,6 +6,7 @@ import type { ByteSource, CallOptions } from "../../bucket/bucket.js";
 import { MemoryBucket } from "../../bucket/testing/memory-bucket.js";
 import { Bench, type BenchOptions } from "./testing/harness.js";
 import { HookedFileSystem } from "./testing/hooked-file-system.js";
+import { ModelDatabase } from "./testing/model-database.js";
 import { rowsOf } from "./testing/recover.js";
 
 let bench: Bench;
@@ -299,6 +300,19 @@ describe("what can't be replicated", () => {
       hint: expect.stringContaining("file system"),
     });
     expect(bench.pen.entries).toHaveLength(0);
+  });
+
+  test("a database whose WALs are in a directory that nobody named", async () => {
+    await open();
+    const database = await ModelDatabase.create(new NodeFileSystem(), {
+      path: `${bench.directory}/db`,
+      walPath: `${bench.directory}/elsewhere`,
+    });
+    bench.start();
+    await bench.barrier();
+    await database.put(1);
+    await database.flush();
+    await expect(bench.barrier()).rejects.toMatchObject({ cause: { code: "WalElsewhere" } });
   });
 
   test("a database that is gone while the log has it", async () => {
