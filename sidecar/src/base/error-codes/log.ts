@@ -1,0 +1,4 @@
+import type { ErrorCodes } from "./error-code.js";
+
+/** Alphabetical. */
+export const logErrorCodes: ErrorCodes = {};
