@@ -1,26 +1,12 @@
 import { MetaMasterError, hasCode } from "../base/errors.js";
 import type { FileSystem } from "../base/file-system.js";
 import type { Logger } from "../base/log.js";
+import type { ProcessIdentity, Processes } from "../base/processes.js";
 import type { LocalFolders } from "./local-folders.js";
 
 const LOCK_BYTES_MAX = 4096;
 /** Two who start at once, a stale lock between them, a third: nobody needs more. */
 const TRIES_MAX = 20;
-
-/** Tells one process from all others that ever ran on this machine. */
-export interface ProcessIdentity {
-  readonly pid: number;
-  /** As the kernel counts it; another process of the same pid has another. */
-  readonly startTime: string;
-  /** Of this boot of the machine. */
-  readonly bootId: string;
-}
-
-export interface Processes {
-  readonly self: ProcessIdentity;
-  /** Only asked about processes of this boot. */
-  isAlive(identity: ProcessIdentity): Promise<boolean>;
-}
 
 interface Holder extends ProcessIdentity {
   readonly nonce: string;

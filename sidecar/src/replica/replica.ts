@@ -1,6 +1,6 @@
 import type { ImageState } from "../formats/image.js";
 import type { Position, ReadEntry } from "../formats/entry.js";
-import type { LogWriter } from "../log/log.js";
+import type { Appended, Draft, LogWriter } from "../log/log.js";
 
 /** What `reconcile` found on the disk, compared with the log's end, and what it did (architecture section 6, the table). */
 export type Reconciled =
@@ -74,7 +74,10 @@ export interface Barrier {
 
 /** Ships the primary's files for one epoch. */
 export interface Shipper {
-  /** Until the signal aborts or the writer is fenced (rejects). Transient trouble is retried and shown in `status`. */
+  /**
+   * Until it is finished (resolves), the signal aborts or the writer is fenced (rejects). Transient trouble is retried and shown in `status`. If it rejects because it
+   * could not begin it may be run again; once begun and ended it rejects with the same error object at once.
+   */
   run(signal: AbortSignal): Promise<void>;
   /** All whole WAL records (and binding edits) on the disk at the call are durable. Rejects with the reason, never falls back. */
   barrier(signal: AbortSignal): Promise<Barrier>;
@@ -83,6 +86,8 @@ export interface Shipper {
   masterStarting(): void;
   /** The master has ended: ship the tail (and a checkpoint), nothing more may be written by it. Resolves at the last durable position. */
   finish(signal: AbortSignal): Promise<Position>;
+  /** An entry that another part of the primary made durable; the shipper's own are of no interest (a trim changes what is garbage). */
+  othersDurable(draft: Draft, appended: Appended): void;
   readonly status: ShipStatus;
   readonly writer: LogWriter;
 }

@@ -2,6 +2,16 @@ import type { ErrorCodes } from "./error-code.js";
 
 /** Alphabetical. */
 export const replicaErrorCodes: ErrorCodes = {
+  AdoptionRefused: {
+    kind: "invalid",
+    meaning: "There are databases on the disk, but the bucket has no history.",
+    remedy: "If the cluster is to begin with these databases set `bootstrap: adopt`; otherwise use an empty data directory.",
+  },
+  ApplyPending: {
+    kind: "transient",
+    meaning: "Entries that were read are not on this disk yet.",
+    remedy: "It is tried again by itself.",
+  },
   BarrierFailed: {
     kind: "transient",
     meaning: "What the master had written is not known to be durable; the message says why.",
@@ -37,16 +47,56 @@ export const replicaErrorCodes: ErrorCodes = {
     meaning: "A configured database isn't there.",
     remedy: "Check `databases[].path`; a database appears once the master has created it.",
   },
+  DirectoryInUse: {
+    kind: "conflict",
+    meaning: "Another metamaster runs on this data directory.",
+    remedy: "Stop the other process, or give this one its own data directory.",
+  },
   FileChanged: {
     kind: "transient",
     meaning: "A file that never changes did change while it was read.",
     remedy: "It is tried again; if it lasts, something besides the master writes to its directory.",
+  },
+  FollowerSealed: {
+    kind: "invalid",
+    meaning: "A follower was used after it gave its disk to the master.",
+    remedy: "This is a defect of MetaMaster: report it.",
+  },
+  ForeignDatabase: {
+    kind: "invalid",
+    meaning: "The database on the disk is not the one that the bucket holds under that name.",
+    remedy: "Use an empty data directory to have the bucket's databases restored to it, or another prefix to begin a cluster with these.",
   },
   GroupUnfinished: {
     kind: "fenced",
     meaning:
       "A file could not be read while a group of entries was half in the log, so nothing else may follow it in this epoch.",
     remedy: "A new claim voids the half; if it repeats, look at the disk.",
+  },
+  HistoryChanged: {
+    kind: "corrupt",
+    meaning: "An entry of the log changed after it was read.",
+    remedy: "Something besides MetaMaster changes the bucket: find out what before going on.",
+  },
+  HistoryMismatch: {
+    kind: "corrupt",
+    meaning: "The bucket holds another history than the one this disk was part of.",
+    remedy: "The bucket was emptied, rolled back or replaced: bring its objects back, or, if the bucket is right, empty this data directory.",
+  },
+  ImageIncomplete: {
+    kind: "corrupt",
+    meaning: "A database is not whole: a file or bytes of one are missing, or files are there that are not part of it.",
+    remedy: "No master is started on it; the disk is compared with the log again, which repairs it. If that doesn't help run `metamaster verify`.",
+  },
+  ImagePathInvalid: {
+    kind: "corrupt",
+    meaning: "The history names a file that lies in no configured database and is no companion.",
+    remedy: "Give `databases`, their names and `companions` the same values on every member.",
+  },
+  LocalDamaged: {
+    kind: "corrupt",
+    meaning: "The disk lost bytes that had been shipped, as after a power failure.",
+    remedy: "Nothing: the files are repaired from the bucket, and what the disk holds beyond it goes to quarantine.",
   },
   ManifestMissing: {
     kind: "corrupt",
@@ -59,15 +109,65 @@ export const replicaErrorCodes: ErrorCodes = {
     meaning: "A MANIFEST became shorter than it was.",
     remedy: "Something besides the master changed it; let another member take over.",
   },
+  NotRocksDB: {
+    kind: "invalid",
+    meaning: "A configured database directory holds files, but no RocksDB database.",
+    remedy: "Name the directory of the database in `databases[].path`, or an empty one. What lies beside the database belongs in `companions`.",
+  },
+  PathBlocked: {
+    kind: "invalid",
+    meaning: "A link, a file or a device is where a directory must be.",
+    remedy: "Move it away, or name the real directory: symbolic links are not followed.",
+  },
   ShippingEnded: {
     kind: "invalid",
     meaning: "The master has ended and everything was shipped; nothing more can be written in this epoch.",
     remedy: "Ask the member that leads now.",
   },
+  StateTooNew: {
+    kind: "invalid",
+    meaning: "A later release wrote this directory's state.",
+    remedy: "Upgrade this member, or empty its data directory to have it restored from the bucket.",
+  },
+  StateUnreadable: {
+    kind: "corrupt",
+    meaning: "This directory's state can't be believed.",
+    remedy: "Nothing: the files are compared with the bucket and repaired from it; what the bucket doesn't hold goes to quarantine.",
+  },
+  SyncFailed: {
+    kind: "conflict",
+    meaning: "What was applied could not be made durable.",
+    remedy: "The files are set back to the last saved state and followed from there. If it lasts the disk is full or failing.",
+  },
+  TableCorrupt: {
+    kind: "corrupt",
+    meaning: "An object is not the file that the log names, also when it was fetched again.",
+    remedy: "Bring the object back from the bucket's versions, or from a member that has the file (its sha256 tells).",
+  },
+  TableMissing: {
+    kind: "corrupt",
+    meaning: "An object that the log names is not in the bucket.",
+    remedy: "Bring the object back from the bucket's versions, or from a member that has the file (its sha256 tells).",
+  },
   TableSizeMismatch: {
     kind: "corrupt",
     meaning: "A table has another size than the MANIFEST says.",
     remedy: "The database is damaged on this disk; let another member take over and restore this one from the bucket.",
+  },
+  TargetNotReached: {
+    kind: "invalid",
+    meaning: "The log ends before the slot that was asked for.",
+    remedy: "See `metamaster log list` for what there is.",
+  },
+  TargetTooOld: {
+    kind: "invalid",
+    meaning: "The bucket does not keep the history so far back.",
+    remedy: "See `metamaster snapshot list` for what can be restored; `retention` decides how much is kept.",
+  },
+  TrimmedAway: {
+    kind: "conflict",
+    meaning: "The log after this member's position was deleted; a later snapshot covers it.",
+    remedy: "Nothing: the member goes on from the newest snapshot by itself.",
   },
   WalElsewhere: {
     kind: "invalid",

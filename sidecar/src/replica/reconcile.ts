@@ -1,0 +1,294 @@
+import { MetaMasterError, messageOf } from "../base/errors.js";
+import type { ImagePath, Position } from "../formats/entry.js";
+import type { ImageState } from "../formats/image.js";
+import { findDamage, localAppends } from "./ahead.js";
+import { CompareSink } from "./compare-sink.js";
+import { setBack } from "./followed.js";
+import { findPosition, ForkFinder, hasHistory, historyMismatch } from "./history.js";
+import { preflight } from "./preflight.js";
+import { Quarantine, type Diverged, type QuarantineSettings } from "./quarantine.js";
+import type { Reconciled } from "./replica.js";
+import { replayFrom, restore, type Restored, type RestoreParts } from "./restore.js";
+import { pickBase, type RestoreBase } from "./restore-target.js";
+import { RUNS_MAX, type LocalIdentity, type LocalState } from "./state.js";
+
+export interface ReconcileSettings {
+  readonly bootstrap: "New" | "Adopt";
+  readonly quarantine: QuarantineSettings;
+}
+
+export interface ReconcileResult {
+  readonly reconciled: Reconciled;
+  /** Of the files of a `Following` image. */
+  readonly identities: ReadonlyMap<ImagePath, LocalIdentity>;
+}
+
+type Primary = LocalState & { readonly claim: Position };
+
+/** What a restore meets when the bucket is cleaned up under it: a newer snapshot is there then. */
+const retriable: ReadonlySet<string> = new Set(["TrimmedAway", "LogGap", "TableMissing", "TargetTooOld"]);
+const END = { kind: "end" } as const;
+
+/** Compares a directory with the log and brings it in line (architecture section 6, the table; each row is a method or a return here). */
+export class Reconciler {
+  readonly #parts: RestoreParts;
+  readonly #settings: ReconcileSettings;
+  readonly #quarantine: Quarantine;
+
+  constructor(parts: RestoreParts, settings: ReconcileSettings) {
+    this.#parts = parts;
+    this.#settings = settings;
+    this.#quarantine = new Quarantine(parts.tools, settings.quarantine);
+  }
+
+  async run(signal: AbortSignal): Promise<ReconcileResult> {
+    const { tools, store } = this.#parts;
+    const data = await preflight(tools);
+    const found = await store.read();
+    if (found.found === "unreadable") tools.logger.error({ err: found.error }, messageOf(found.error));
+    const state = found.found === "state" ? found.state : undefined;
+    if (state !== undefined) this.#checkCluster(state);
+    if (!(await hasHistory(tools.reader, signal)))
+      return { reconciled: this.#withoutHistory(state, data), identities: new Map() };
+    if (state === undefined) return data ? await this.#unknown(signal) : await this.#restored("Restored", signal);
+    if (state.role === "restoring") return await this.#restored("Restored", signal);
+    if (state.role === "primary" && state.claim !== undefined)
+      return await this.#primary({ ...state, claim: state.claim }, signal);
+    return await this.#follower(state, signal);
+  }
+
+  #checkCluster(state: LocalState): void {
+    const { uid } = this.#parts.tools.reader.cluster;
+    const { folders } = this.#parts.tools;
+    if (state.cluster !== uid) {
+      throw new MetaMasterError(
+        "ForeignCluster",
+        "invalid",
+        `${folders.root} belongs to the cluster ${state.cluster}; the bucket holds ${uid}.`,
+        {
+          hint: "Point `bucket` at this cluster's prefix, or use an empty data directory.",
+          details: { path: folders.root, local: state.cluster, bucket: uid },
+        },
+      );
+    }
+  }
+
+  #withoutHistory(state: LocalState | undefined, data: boolean): Reconciled {
+    const slot = state?.claim?.slot ?? state?.image.position.slot ?? -1;
+    if (slot >= 0) throw historyMismatch(slot, "it is empty");
+    if (!data) return { state: "Empty" };
+    if (state?.role === "restoring")
+      throw historyMismatch(0, "it is empty, and this directory was being restored from it");
+    if (this.#settings.bootstrap === "Adopt") return { state: "Adoptable" };
+    const { databases } = this.#parts.tools.layout.layout;
+    throw new MetaMasterError(
+      "AdoptionRefused",
+      "invalid",
+      "There are databases on this disk, and the bucket has no history.",
+      {
+        hint: "If the cluster is to begin with these databases, set `bootstrap: adopt`; otherwise use an empty data directory.",
+        details: { databases: databases.map(({ path }) => path).join(", ") },
+      },
+    );
+  }
+
+  /** At a position in the history: follow from there. */
+  async #follower(state: LocalState, signal: AbortSignal): Promise<ReconcileResult> {
+    const { tools } = this.#parts;
+    const { position } = state.image;
+    if ((await findPosition(tools.reader, position, signal)) === "trimmed") {
+      tools.logger.info(
+        { slot: position.slot },
+        `the log behind slot ${position.slot} is gone: going on from the newest snapshot`,
+      );
+      return await this.#restored("Restored", signal);
+    }
+    const back = await setBack(tools, state);
+    if ("identities" in back) {
+      return { reconciled: { state: "Following", image: state.image, how: "Followed" }, identities: back.identities };
+    }
+    tools.logger.warn({ slot: position.slot }, `${back.damage}: the files are repaired from the bucket`);
+    return await this.#restored("Repaired", signal);
+  }
+
+  /** The last run here was a primary: ahead, diverged, or damaged. */
+  async #primary(state: Primary, signal: AbortSignal): Promise<ReconcileResult> {
+    const { tools } = this.#parts;
+    if ((await findPosition(tools.reader, state.claim, signal)) === "trimmed")
+      throw historyMismatch(state.claim.slot, "its claim is gone");
+    const finder = new ForkFinder(state.epoch, state.runs);
+    const end = await this.#fold(state, finder, signal);
+    const { fork } = finder;
+    if (fork !== undefined || end.base.image.epoch > state.epoch) {
+      const image = fork?.image ?? end.image;
+      const by = fork?.by === undefined ? "another member" : `member ${fork.by}`;
+      tools.logger.warn(
+        { epoch: state.epoch, by },
+        `${by} has claimed since this disk was primary of epoch ${state.epoch}`,
+      );
+      const forkedAt = fork?.image?.position ?? state.claim;
+      return await this.#asideAndRestore(
+        { image, forkedAt, state, how: "Rewound", believeTables: fork?.image !== undefined },
+        signal,
+      );
+    }
+    const damage = (await findDamage(tools, end.image)) ?? (await this.#lostBytes(state, end.image, signal));
+    if (damage === undefined) {
+      await this.#rememberRun(state);
+      return { reconciled: { state: "Ahead", image: end.image }, identities: new Map() };
+    }
+    tools.logger.error(
+      { err: damage },
+      `this disk was primary and lost some of what it had shipped: ${messageOf(damage)}`,
+    );
+    const { position } = end.image;
+    return await this.#asideAndRestore(
+      { image: end.image, forkedAt: position, state, how: "Repaired", believeTables: false },
+      signal,
+    );
+  }
+
+  /** The image at the log's end, from the nearest known one. */
+  async #fold(
+    state: Primary,
+    finder: ForkFinder,
+    signal: AbortSignal,
+  ): Promise<{ readonly image: ImageState; readonly base: RestoreBase }> {
+    const { tools, shelf } = this.#parts;
+    const newest = await pickBase(tools, shelf, END, signal);
+    const own: RestoreBase = { image: state.image, ifTrimmed: undefined };
+    const base = newest.image.position.slot > state.image.position.slot ? newest : own;
+    const image = await replayFrom(tools, undefined, base, END, signal, {
+      entry: (entry, at) => finder.entry(entry, at),
+    });
+    return { image, base };
+  }
+
+  /** After another boot of the machine, what the page cache held may be gone or zeros, whatever the sizes say. */
+  async #lostBytes(state: Primary, image: ImageState, signal: AbortSignal): Promise<MetaMasterError | undefined> {
+    if (state.bootId === this.#parts.run.bootId) return undefined;
+    const [file] = await this.#different(image, signal);
+    if (file === undefined) return undefined;
+    return new MetaMasterError("LocalDamaged", "corrupt", `${file} has other bytes than the log.`, {
+      hint: "The bucket wins: the files are repaired from it, and what the disk holds beyond it goes to quarantine.",
+      details: { file },
+    });
+  }
+
+  /** Append files of which bytes that the image has are others on the disk. */
+  async #different(image: ImageState, signal: AbortSignal): Promise<readonly ImagePath[]> {
+    const { tools, shelf } = this.#parts;
+    const sizes = localAppends(tools.layout, image);
+    const { slot } = image.position;
+    const target = slot < 0 ? END : ({ kind: "slot", slot } as const);
+    const sink = new CompareSink(tools.fs, tools.layout);
+    try {
+      await replayFrom(tools, sink, await pickBase(tools, shelf, target, signal), target, signal);
+      return sink.different(sizes);
+    } finally {
+      await sink.close();
+    }
+  }
+
+  /** Claims of runs that did not come to start a master are ours all the same. */
+  async #rememberRun(state: Primary): Promise<void> {
+    const { store, run } = this.#parts;
+    if (state.runs.includes(run.nonce)) return;
+    await store.write({ ...state, runs: [run.nonce, ...state.runs].slice(0, RUNS_MAX) });
+  }
+
+  /** Nothing is known of these files but that they are there. */
+  async #unknown(signal: AbortSignal): Promise<ReconcileResult> {
+    const { tools, shelf } = this.#parts;
+    const image = await replayFrom(tools, undefined, await pickBase(tools, shelf, END, signal), END, signal);
+    await this.#checkRelated(image);
+    tools.logger.warn(
+      { slot: image.position.slot },
+      "nothing tells what these databases are: they are compared with the bucket and repaired from it",
+    );
+    return await this.#asideAndRestore(
+      { image, forkedAt: image.position, state: undefined, how: "Repaired", believeTables: false },
+      signal,
+    );
+  }
+
+  /** A database that was never part of this cluster is not ours to move. */
+  async #checkRelated(image: ImageState): Promise<void> {
+    const { fs, layout } = this.#parts.tools;
+    for (const { name, path } of layout.layout.databases) {
+      const known = image.files.get(`${name}/IDENTITY`);
+      const stat = await fs.stat(`${path}/IDENTITY`);
+      if (known?.kind !== "small" || stat?.kind !== "file" || stat.size === 0) continue;
+      const here = await fs.readFile(`${path}/IDENTITY`, 4096);
+      if (Buffer.compare(here, known.bytes) === 0) continue;
+      throw new MetaMasterError(
+        "ForeignDatabase",
+        "invalid",
+        `The database in ${path} is not the one that the bucket holds as ${name}.`,
+        {
+          hint: "Use an empty data directory to have the bucket's databases restored to it, or another prefix to begin a cluster with these.",
+          details: { path, here: textOf(here), bucket: textOf(known.bytes) },
+        },
+      );
+    }
+  }
+
+  async #asideAndRestore(
+    input: {
+      readonly image: ImageState;
+      readonly forkedAt: Position;
+      readonly state: LocalState | undefined;
+      readonly how: "Rewound" | "Repaired";
+      readonly believeTables: boolean;
+    },
+    signal: AbortSignal,
+  ): Promise<ReconcileResult> {
+    const { image, forkedAt, state, how, believeTables } = input;
+    const diverged: Diverged = {
+      image,
+      forkedAt,
+      epoch: state?.epoch ?? image.epoch,
+      run: state?.runs.at(-1) ?? "unknown",
+      different: await this.#differentIfKept(image, signal),
+      believeTables,
+    };
+    const quarantine = await this.#quarantine.keep(diverged, signal);
+    const result = await this.#restored(how, signal);
+    if (quarantine === undefined || result.reconciled.state !== "Following") return result;
+    return { ...result, reconciled: { ...result.reconciled, quarantine } };
+  }
+
+  /** If the log doesn't go back so far any more, every file counts as different: rather too much is kept than too little. */
+  async #differentIfKept(image: ImageState, signal: AbortSignal): Promise<ReadonlySet<ImagePath>> {
+    try {
+      return new Set(await this.#different(image, signal));
+    } catch (error) {
+      if (!(error instanceof MetaMasterError) || !retriable.has(error.code)) throw error;
+      return new Set(localAppends(this.#parts.tools.layout, image).keys());
+    }
+  }
+
+  async #restored(how: "Restored" | "Rewound" | "Repaired", signal: AbortSignal): Promise<ReconcileResult> {
+    let restored: Restored;
+    try {
+      restored = await restore(this.#parts, END, signal);
+    } catch (error) {
+      if (!(error instanceof MetaMasterError) || !retriable.has(error.code)) throw error;
+      this.#parts.tools.logger.warn(
+        { err: error },
+        `the restore is begun again, in case a newer snapshot is there: ${messageOf(error)}`,
+      );
+      restored = await restore(this.#parts, END, signal);
+    }
+    const { image, identities, fetchedBytes, reusedBytes, logBytes } = restored;
+    this.#parts.tools.logger.info(
+      { how, slot: image.position.slot, fetchedBytes, reusedBytes, logBytes },
+      `restored to slot ${image.position.slot}`,
+    );
+    return { reconciled: { state: "Following", image, how }, identities };
+  }
+}
+
+function textOf(bytes: Uint8Array): string {
+  return Buffer.from(bytes).toString("latin1").trim().slice(0, 80);
+}
