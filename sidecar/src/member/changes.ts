@@ -12,7 +12,7 @@ export class Changes {
   wait(signal: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       if (signal.aborted) {
-        reject(signal.reason as Error);
+        reject(signal.reason);
         return;
       }
       const wake = (): void => {
@@ -21,7 +21,7 @@ export class Changes {
       };
       const onAbort = (): void => {
         this.#waiters.delete(wake);
-        reject(signal.reason as Error);
+        reject(signal.reason);
       };
       this.#waiters.add(wake);
       signal.addEventListener("abort", onAbort, { once: true });

@@ -63,7 +63,7 @@ export type Next =
   | { readonly to: "Standby"; readonly watch: Watch; readonly reason: string }
   | { readonly to: "Promoting"; readonly watch: Watch; readonly candidacy: Candidacy }
   | { readonly to: "Primary"; readonly term: Term }
-  | { readonly to: "Fencing"; readonly reason: string; readonly then: Next }
+  | { readonly to: "Fencing"; readonly reason: string; readonly after: Next }
   | { readonly to: "Halted"; readonly halt: Halt }
   | { readonly to: "End"; readonly end: MemberEnd };
 
@@ -104,11 +104,16 @@ export function stopped(context: MemberContext, unshipped = false): Next {
   return { to: "End", end: { reason: "Stopped", masterExit: context.memory.masterExit, unshipped } };
 }
 
-export function noteClaim(context: MemberContext, entry: ReadEntry): void {
-  if (entry.header.kind !== "claim") return;
-  const { member } = entry.header.writer;
-  context.memory.lastPrimary = { member, epoch: entry.header.epoch };
-  context.switchovers.claimed(member, entry.header.epoch);
+/** Whoever writes in an epoch has claimed it: any entry says who the primary is. */
+export function notePrimary(context: MemberContext, member: string, epoch: number): void {
+  const { memory, switchovers } = context;
+  if (memory.lastPrimary !== undefined && memory.lastPrimary.epoch >= epoch) return;
+  memory.lastPrimary = { member, epoch };
+  switchovers.claimed(member, epoch);
+}
+
+export function noteWriter(context: MemberContext, { header }: ReadEntry): void {
+  notePrimary(context, header.writer.member, header.epoch);
 }
 
 export function codeOf(error: unknown): string {

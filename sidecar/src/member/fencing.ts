@@ -6,13 +6,13 @@ import { haltFor } from "./halts.js";
 const attempts = 3;
 
 /** Kills the master, waits until it is really gone and until nothing of the term goes on; only then anything else may happen. */
-export async function fence(context: MemberContext, reason: string, then: Next): Promise<Next> {
+export async function fence(context: MemberContext, reason: string, after: Next): Promise<Next> {
   const { board, memory, components } = context;
   const { term } = memory;
   const before = board.state;
   term?.abort(reason);
   board.enter("Fencing", reason, before.epoch === undefined ? {} : { epoch: before.epoch });
-  context.switchovers.fail(
+  context.switchovers.failUnreleased(
     new MetaMasterError("SwitchoverFailed", "transient", `leadership was lost during the switchover: ${reason}`),
   );
   const failure = await killMaster(context, attempts);
@@ -20,8 +20,8 @@ export async function fence(context: MemberContext, reason: string, then: Next):
     return { to: "Halted", halt: haltFor(failure, "MasterWillNotDie", components.clock.wallMs()) };
   }
   await term?.settled();
-  if (context.stop.aborted && then.to !== "Halted" && then.to !== "End") return stopped(context, true);
-  return then;
+  if (context.stop.aborted && after.to !== "Halted" && after.to !== "End") return stopped(context, true);
+  return after;
 }
 
 /** Undefined once nothing of the master is left, else the last failure. */

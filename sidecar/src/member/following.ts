@@ -1,6 +1,6 @@
 import { messageOf, MetaMasterError } from "../base/errors.js";
 import type { ReadEntry } from "../formats/entry.js";
-import { codeOf, noteClaim, type MemberContext, type Next } from "./context.js";
+import { codeOf, noteWriter, type MemberContext, type Next } from "./context.js";
 import { afterFollowError } from "./decisions.js";
 import { haltFor } from "./halts.js";
 import type { Watch } from "./watch.js";
@@ -15,10 +15,12 @@ export async function look(context: MemberContext, watch: Watch): Promise<readon
   for (const entry of entries) {
     identity.observe(entry);
     election.observed(entry, readMs);
-    noteClaim(context, entry);
+    noteWriter(context, entry);
   }
-  identity.arm();
-  if (entries.length === 0) election.observedEnd(sentMs);
+  if (entries.length === 0) {
+    identity.arm();
+    election.observedEnd(sentMs);
+  }
   memory.trouble = undefined;
   return entries;
 }
@@ -38,11 +40,12 @@ export function nextAfter(context: MemberContext, watch: Watch, error: unknown):
       components.logger.warn({ err: error, slot }, `comparing the disk with the log again: ${messageOf(error)}`);
       return { to: "Syncing", reason: messageOf(error), ...(again ? { pauseMs: context.settings.retry.maxMs } : {}) };
     case "Retry":
-      memory.trouble = messageOf(error);
-      components.logger.warn(
-        { err: error, slot, kind: error instanceof MetaMasterError ? error.kind : "unexpected" },
-        `following is held up at slot ${slot}, trying again: ${messageOf(error)}`,
-      );
-      return undefined;
+      break;
   }
+  memory.trouble = messageOf(error);
+  components.logger.warn(
+    { err: error, slot, kind: error instanceof MetaMasterError ? error.kind : "unexpected" },
+    `following is held up at slot ${slot}, trying again: ${messageOf(error)}`,
+  );
+  return undefined;
 }

@@ -103,12 +103,11 @@ export function neededMs(watch: LeaseWatch, settings: LeaseWatchSettings): numbe
       return 0;
     case "Life":
       return settings.leaseMs * (1 + settings.jitter * jitterOfLease);
-    case "Release": {
-      const { to, own, boundMs } = watch.last;
-      if (to === settings.member || (to === "" && !own)) return 0;
-      return boundMs + small;
-    }
+    case "Release":
+      break;
   }
+  const { to, own, boundMs } = watch.last;
+  return to === settings.member || (to === "" && !own) ? 0 : boundMs + small;
 }
 
 export function candidacyOf(watch: LeaseWatch, settings: LeaseWatchSettings, nowMs: number): Candidacy | undefined {

@@ -178,24 +178,21 @@ class Heartbeats {
     if (this.#underWay || nowMs < this.#notBeforeMs) return;
     this.#underWay = true;
     this.#notBeforeMs = nowMs + pauseMs;
-    this.#term.writer
-      .append({ kind: "heartbeat", operations: [], sequences: [], more: false }, this.#signal)
-      .then(
-        () => {
-          this.trouble = undefined;
-        },
-        (error: unknown) => {
-          this.trouble = error;
-          if (!this.#signal.aborted && !isKind(error, "fenced")) {
-            this.#logger.warn({ err: error }, `a heartbeat could not be written: ${messageOf(error)}`);
-          }
-        },
-      )
-      .finally(() => {
-        this.#underWay = false;
-        this.#changes.notify();
-      })
-      // Nothing above throws; said for the rule that no promise is left alone.
-      .catch(() => undefined);
+    void this.#append();
+  }
+
+  /** Never rejects. */
+  async #append(): Promise<void> {
+    try {
+      await this.#term.writer.append({ kind: "heartbeat", operations: [], sequences: [], more: false }, this.#signal);
+      this.trouble = undefined;
+    } catch (error) {
+      this.trouble = error;
+      if (!this.#signal.aborted && !isKind(error, "fenced")) {
+        this.#logger.warn({ err: error }, `a heartbeat could not be written: ${messageOf(error)}`);
+      }
+    }
+    this.#underWay = false;
+    this.#changes.notify();
   }
 }

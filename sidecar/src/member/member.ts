@@ -197,10 +197,11 @@ export class Member {
       case "Primary":
         return await serve(context, next.term);
       case "Fencing":
-        return await fence(context, next.reason, next.then);
+        return await fence(context, next.reason, next.after);
       case "Halted":
-        return await stayHalted(context, next.halt, this.#resumption);
+        break;
     }
+    return await stayHalted(context, next.halt, this.#resumption);
   }
 
   /** A defect of ours or of a component: the safe thing is always to end the master and to begin again. */
@@ -215,6 +216,6 @@ export class Member {
       }
       return { to: "Halted", halt: this.#memory.halt };
     }
-    return { to: "Fencing", reason, then: { to: "Syncing", reason, pauseMs } };
+    return { to: "Fencing", reason, after: { to: "Syncing", reason, pauseMs } };
   }
 }

@@ -78,15 +78,16 @@ async function act(
     case "Stop":
       return await stop(context, term, endSupervision);
     case "Switchover":
-      return await switchOver(context, term, event.pending, endSupervision);
+      break;
   }
+  return await switchOver(context, term, event.pending, endSupervision);
 }
 
 function fencing(context: MemberContext, term: Term, error: unknown): Next {
   const reason = messageOf(error);
   term.abort(reason);
   const { minMs } = context.settings.retry;
-  return { to: "Fencing", reason, then: { to: "Syncing", reason, pauseMs: minMs } };
+  return { to: "Fencing", reason, after: { to: "Syncing", reason, pauseMs: minMs } };
 }
 
 /** The master can't be kept alive here: another member may do better. */
@@ -115,7 +116,7 @@ async function stop(context: MemberContext, term: Term, endSupervision: () => Pr
   const shipped = await conclude(context, handOver);
   const reason = "told to stop";
   term.abort(reason);
-  return { to: "Fencing", reason, then: stopped(context, !shipped) };
+  return { to: "Fencing", reason, after: stopped(context, !shipped) };
 }
 
 async function switchOver(

@@ -1,7 +1,7 @@
 import { hasCode, isKind, messageOf } from "../base/errors.js";
 import type { LogWriter } from "../log/log.js";
 import { Backoff } from "./backoff.js";
-import type { MemberContext, Next } from "./context.js";
+import { notePrimary, type MemberContext, type Next } from "./context.js";
 import type { Candidacy } from "./election.js";
 import { isUnusable } from "./decisions.js";
 import { TimeSplit } from "./failover-record.js";
@@ -23,8 +23,7 @@ export async function promote(context: MemberContext, watch: Watch, candidacy: C
   if ("next" in claimed) return claimed.next;
   const { writer } = claimed;
   const from = memory.lastPrimary?.member;
-  memory.lastPrimary = { member: context.settings.member, epoch: writer.epoch };
-  context.switchovers.claimed(context.settings.member, writer.epoch);
+  notePrimary(context, context.settings.member, writer.epoch);
   components.logger.info({ epoch: writer.epoch, slot: writer.position.slot, from }, `claimed epoch ${writer.epoch}`);
   const term = new Term(context, writer, { split, from });
   board.enter("Promoting", `won epoch ${writer.epoch}`, { epoch: writer.epoch });
@@ -34,7 +33,7 @@ export async function promote(context: MemberContext, watch: Watch, candidacy: C
     const reason = messageOf(error);
     components.logger.error({ err: error, epoch: writer.epoch }, `the claimed epoch could not be begun: ${reason}`);
     term.abort(reason);
-    return { to: "Fencing", reason, then: afterOpening(context, watch, error) };
+    return { to: "Fencing", reason, after: afterOpening(context, watch, error) };
   }
   return { to: "Primary", term };
 }

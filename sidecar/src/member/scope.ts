@@ -6,11 +6,11 @@ import type { Changes } from "./changes.js";
 export class Scope {
   readonly #controller = new AbortController();
   readonly #parents: readonly AbortSignal[];
-  readonly #onAbort: (event: Event) => void;
+  readonly #onAbort: () => void;
 
   constructor(...parents: readonly AbortSignal[]) {
     this.#parents = parents;
-    this.#onAbort = (event) => this.abort((event.target as AbortSignal).reason);
+    this.#onAbort = () => this.abort(parents.find((parent) => parent.aborted)?.reason);
     for (const parent of parents) {
       if (parent.aborted) this.abort(parent.reason);
       else parent.addEventListener("abort", this.#onAbort, { once: true });
@@ -32,22 +32,16 @@ export class Scope {
 }
 
 /** Settles as `promise`, or rejects with the signal's reason if that comes first; what `promise` does after that is dropped. */
-export function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const onAbort = (): void => reject(signal.reason as Error);
-    if (signal.aborted) onAbort();
-    else signal.addEventListener("abort", onAbort, { once: true });
-    promise.then(
-      (value) => {
-        signal.removeEventListener("abort", onAbort);
-        resolve(value);
-      },
-      (error: unknown) => {
-        signal.removeEventListener("abort", onAbort);
-        reject(error as Error);
-      },
-    );
-  });
+export async function untilAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  const { promise: cut, reject } = Promise.withResolvers<never>();
+  const onAbort = (): void => reject(signal.reason);
+  if (signal.aborted) onAbort();
+  else signal.addEventListener("abort", onAbort, { once: true });
+  try {
+    return await Promise.race([promise, cut]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+  }
 }
 
 /** Sleeps; returns false instead of throwing when aborted. */

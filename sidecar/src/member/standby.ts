@@ -1,6 +1,7 @@
 import { messageOf } from "../base/errors.js";
+import type { ReadEntry } from "../formats/entry.js";
 import { Backoff } from "./backoff.js";
-import { noteClaim, stopped, type MemberContext, type Next } from "./context.js";
+import { noteWriter, stopped, type MemberContext, type Next } from "./context.js";
 import { isOwnEpoch, mayStand } from "./decisions.js";
 import { look, nextAfter } from "./following.js";
 import { RoleAwareRunner } from "./role-aware.js";
@@ -21,6 +22,7 @@ export async function follow(context: MemberContext, watch: Watch, reason: strin
     try {
       if (!begun) await begin(context, watch);
       begun = true;
+      if (watch.stale) return { to: "Syncing", reason: "the log goes on behind what the disk is ahead of" };
       const entries = await look(context, watch);
       if (watch.stale) return { to: "Syncing", reason: "the log went on while the disk was ahead of it" };
       backoff.reset();
@@ -33,6 +35,8 @@ export async function follow(context: MemberContext, watch: Watch, reason: strin
       }
       const candidacy = mayBe(context, watch) ? election.candidacy(nowMs) : undefined;
       if (candidacy !== undefined) return { to: "Promoting", watch, candidacy };
+      // What was read may be only a part of what is there.
+      if (entries.length > 0) continue;
       await pause(clock, Math.max(1, election.pollDelayMs(clock.monotonicMs())), stop);
     } catch (error) {
       if (stop.aborted) break;
@@ -47,15 +51,20 @@ export async function follow(context: MemberContext, watch: Watch, reason: strin
 /** Reads to the end first: what was written before this stint says nothing about who lives now, but for the last entry. */
 async function begin(context: MemberContext, watch: Watch): Promise<void> {
   const { components, identity, memory, stop } = context;
-  const entries = await watch.poll(stop);
-  for (const entry of entries) {
-    identity.observe(entry);
-    noteClaim(context, entry);
+  let last: ReadEntry | undefined;
+  for (;;) {
+    const entries = await watch.poll(stop);
+    for (const entry of entries) {
+      identity.observe(entry);
+      noteWriter(context, entry);
+    }
+    if (entries.length === 0 || watch.stale) break;
+    last = entries.at(-1);
   }
   identity.arm();
   const { slot } = watch.end;
-  const last = entries.at(-1) ?? (slot < 0 ? undefined : await components.reader.read(slot, stop));
-  if (last !== undefined) memory.lastPrimary ??= { member: last.header.writer.member, epoch: last.header.epoch };
+  if (last === undefined && slot >= 0) last = await components.reader.read(slot, stop);
+  if (last !== undefined) noteWriter(context, last);
   components.election.begin({
     slot,
     last,

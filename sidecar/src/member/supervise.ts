@@ -68,10 +68,12 @@ async function runOnce(context: MemberContext, term: Term, untilMs: number, sign
   }
   // Aborts when this run of the master ends: one listener a run, however often it is asked.
   const life = new Scope(signal);
-  void master.exited().then((end) => {
-    if (!life.signal.aborted) context.memory.masterExit = end;
+  const endOfLife = async (): Promise<void> => {
+    const exit = await master.exited();
+    if (!life.signal.aborted) context.memory.masterExit = exit;
     life.abort(new Error("the master has ended"));
-  });
+  };
+  void endOfLife();
   try {
     const late = await untilHealthy(context, untilMs, life.signal);
     if (late !== undefined) return { failure: late, healthyForMs: 0 };

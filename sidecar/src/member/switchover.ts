@@ -59,6 +59,11 @@ export class Switchovers {
     pending.resolve(primary, epoch);
   }
 
+  /** Leadership ended before the release was written. */
+  failUnreleased(error: Error): void {
+    if (this.#pending?.released === false) this.fail(error);
+  }
+
   fail(error: Error): void {
     const pending = this.#pending;
     this.#pending = undefined;

@@ -1,10 +1,11 @@
 import { messageOf } from "../base/errors.js";
+import { EMPTY_IMAGE } from "../formats/image.js";
 import { Backoff } from "./backoff.js";
 import { stopped, type MemberContext, type Next } from "./context.js";
 import { afterSyncError } from "./decisions.js";
 import { haltFor } from "./halts.js";
 import { pause, untilAborted } from "./scope.js";
-import { emptyImage, FollowerWatch, TailWatch, type Watch } from "./watch.js";
+import { FollowerWatch, TailWatch, type Watch } from "./watch.js";
 
 /** Ends whatever master may be left, compares the disk with the log, and makes ready to watch. Trouble is tried again for ever. */
 export async function sync(context: MemberContext, reason: string, pauseMs: number): Promise<Next> {
@@ -44,7 +45,7 @@ async function prepare(context: MemberContext): Promise<Watch> {
   const reconciled = await untilAborted(components.reconcile(stop), stop);
   switch (reconciled.state) {
     case "Empty":
-      return new FollowerWatch("Empty", await components.makeFollower(emptyImage()));
+      return new FollowerWatch("Empty", await components.makeFollower(EMPTY_IMAGE));
     case "Following":
       if (reconciled.quarantine !== undefined) {
         const { directory, databases } = reconciled.quarantine;
@@ -60,8 +61,9 @@ async function prepare(context: MemberContext): Promise<Watch> {
       );
       return new FollowerWatch("Following", await components.makeFollower(reconciled.image));
     case "Adoptable":
-      return new TailWatch("Adoptable", emptyImage(), reader, components.sealAhead);
+      return new TailWatch("Adoptable", EMPTY_IMAGE, reader, components.sealAhead);
     case "Ahead":
-      return new TailWatch("Ahead", reconciled.image, reader, components.sealAhead);
+      break;
   }
+  return new TailWatch("Ahead", reconciled.image, reader, components.sealAhead);
 }

@@ -184,15 +184,24 @@ export class Term {
   async #ship(shipper: Shipper): Promise<void> {
     const { components, settings } = this.#context;
     const backoff = new Backoff(components.random, settings.retry);
+    let last: unknown;
     while (!this.signal.aborted) {
       try {
         await shipper.run(this.signal);
+        // It was finished.
+        return;
       } catch (error) {
         if (this.signal.aborted) return;
         if (isKind(error, "fenced") || this.pen.fenced !== undefined) {
           this.lose("another member claimed", error);
           return;
         }
+        // It did not begin before either, for the very same reason: what was begun can't begin again in this epoch.
+        if (error === last) {
+          this.lose("shipping can't go on in this epoch", error);
+          return;
+        }
+        last = error;
         // The master is not taken out of service for it: barriers fail with the reason, the lag grows and is alarmed.
         components.logger.error({ err: error }, `shipping is held up, trying again: ${messageOf(error)}`);
       }
@@ -222,6 +231,7 @@ export class Term {
         this.#context.components.master.running ? 0 : this.#nowMs() + this.#context.settings.failover.openTimeoutMs,
       );
     }
+    this.#shipper?.othersDurable(draft, appended);
     if (draft.kind === "wal") this.#wrote();
   }
 

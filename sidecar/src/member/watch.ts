@@ -19,10 +19,6 @@ export interface Watch {
   seal(claim: Position, epoch: number): Promise<ImageState>;
 }
 
-export function emptyImage(): ImageState {
-  return { position: { slot: -1, chain: "" }, epoch: 0, files: new Map() };
-}
-
 export class FollowerWatch implements Watch {
   readonly reconciled: "Empty" | "Following";
   readonly #follower: Follower;
@@ -59,6 +55,10 @@ export class FollowerWatch implements Watch {
   seal(claim: Position, epoch: number): Promise<ImageState> {
     return this.#follower.seal(claim, epoch);
   }
+}
+
+function changesImage({ header }: ReadEntry): boolean {
+  return header.kind === "claim" || ((header.kind === "wal" || header.kind === "checkpoint") && !header.more);
 }
 
 export type SealAhead = (image: ImageState, claim: Position, epoch: number) => Promise<ImageState>;
@@ -98,13 +98,14 @@ export class TailWatch implements Watch {
 
   async poll(signal: AbortSignal): Promise<readonly ReadEntry[]> {
     const entries: ReadEntry[] = [];
-    // An unfinished group of our own epoch stands behind the image: our claim makes it void. Anything else means that the image isn't the log's end.
+    // Behind the image may stand an unfinished group of our own epoch, which our claim makes void, and entries that carry nothing. Anything
+    // else means that the image isn't the log's end.
     for (;;) {
       const entry = await this.#reader.next(this.#end, signal);
       if (entry === undefined) return entries;
       entries.push(entry);
       this.#end = entry.position;
-      if (!entry.header.more || entry.header.epoch !== this.#image.epoch) {
+      if (changesImage(entry) || entry.header.epoch !== this.#image.epoch) {
         this.#stale = true;
         return entries;
       }

@@ -1,0 +1,143 @@
+import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
+import { World, type Machine } from "./testing/world.js";
+
+let world: World;
+let a: Machine;
+let b: Machine;
+
+beforeEach(() => {
+  world = new World();
+  a = world.machine("a");
+  b = world.machine("b");
+});
+
+afterEach(() => {
+  world.close();
+  expect(a.failure).toBeUndefined();
+  expect(b.failure).toBeUndefined();
+});
+
+async function twoMembers(): Promise<void> {
+  a.start();
+  await world.until(() => a.role === "Primary");
+  b.start();
+  await world.until(() => b.role === "Standby");
+}
+
+const never = new AbortController().signal;
+
+describe("becoming primary", () => {
+  test("an empty history is begun by the first claim, through every role in order", async () => {
+    a.start();
+    await world.until(() => a.role === "Primary");
+    expect(a.roles).toEqual(["Syncing", "Syncing", "Standby", "Promoting", "Promoting", "Promoting", "Primary"]);
+    expect(world.log.entries[0]?.header).toMatchObject({ kind: "claim", epoch: 1, writer: { member: "a" } });
+    expect(a.member.status.failovers.at(-1)).toMatchObject({
+      kind: "Start",
+      to: "a",
+      epoch: 1,
+      slot: 0,
+      from: undefined,
+    });
+  });
+
+  test("one of two that begin together wins, the other follows it", async () => {
+    a.start();
+    b.start();
+    await world.until(() => world.primaries.length === 1);
+    await world.pass(10_000);
+    expect(world.primaries).toHaveLength(1);
+    expect([a.role, b.role].toSorted()).toEqual(["Primary", "Standby"]);
+    expect(world.log.entries.filter(({ header }) => header.kind === "claim")).toHaveLength(1);
+  });
+
+  test("a dead primary is followed by a standby within a lease and its jitter, with all that was acknowledged", async () => {
+    await twoMembers();
+    a.write("row1");
+    await world.settle(a.member.barrier(never));
+    const crashedMs = world.scheduler.nowMs;
+    a.crash();
+    await world.until(() => b.role === "Primary");
+    expect(world.scheduler.nowMs - crashedMs).toBeLessThan(world.leaseMs * 1.1 + 500);
+    expect(b.disk.rows).toEqual(["row1"]);
+    b.write("row2");
+    await world.settle(b.member.barrier(never));
+    const record = b.member.status.failovers.at(-1);
+    expect(record).toMatchObject({ kind: "Failover", cause: "LeaseExpired", from: "a", to: "b", epoch: 2 });
+    expect(record?.firstWriteMs).toBeGreaterThan(0);
+    const parts = [record?.detectMs, record?.leaseMs, record?.drainMs, record?.claimMs, record?.openMs];
+    const sum = parts.reduce<number>((total, part) => total + (part ?? NaN), 0);
+    expect(sum).toBeLessThanOrEqual(world.scheduler.nowMs - crashedMs + world.leaseMs / 3 + 10);
+    expect(sum).toBeGreaterThan(world.leaseMs);
+    expect(b.records.failovers).toEqual(b.member.status.failovers);
+  });
+
+  test("a restarted primary whose claim is the last claims anew at once and ships its tail before the master starts", async () => {
+    await twoMembers();
+    world.log.cutOff.add("a");
+    a.write("tail");
+    a.crash();
+    world.log.cutOff.delete("a");
+    const startedMs = world.scheduler.nowMs;
+    a.start();
+    let durable: string[] = [];
+    a.master.onStart = () => {
+      durable = world.rows;
+    };
+    await world.until(() => a.role === "Primary");
+    expect(world.scheduler.nowMs - startedMs).toBeLessThan(500);
+    expect(world.log.last?.header.epoch).toBe(2);
+    expect(durable).toEqual(["tail"]);
+    expect(a.shipper?.checkpoints).toEqual(["Start"]);
+    expect(a.member.status.failovers.at(-1)).toMatchObject({ kind: "Resumed", cause: "OwnEpoch" });
+  });
+});
+
+describe("losing leadership", () => {
+  test("a primary that can't reach the bucket has ended its master before another one starts, and comes back as standby", async () => {
+    await twoMembers();
+    world.log.cutOff.add("a");
+    await world.until(() => b.master.running);
+    expect(a.master.running).toBe(false);
+    expect(a.master.ends.length).toBeGreaterThan(0);
+    await world.until(() => b.role === "Primary");
+    world.log.cutOff.delete("a");
+    await world.until(() => a.role === "Standby");
+    expect(a.roles).toContain("Fencing");
+    expect(a.member.status.fencedTotal).toBe(1);
+  });
+
+  test("Hold: the master is left running, nothing is acknowledged, the other takes over and the log decides", async () => {
+    world.onBucketLoss = "Hold";
+    await twoMembers();
+    world.log.cutOff.add("a");
+    await world.until(() => b.role === "Primary");
+    expect(a.master.running).toBe(true);
+    expect(a.lines.join("\n")).toContain("left running");
+    await expect(world.settle(a.member.barrier(never))).rejects.toMatchObject({ code: "NotPrimary" });
+    world.log.cutOff.delete("a");
+    await world.until(() => a.role === "Standby");
+    expect(a.master.running).toBe(false);
+  });
+
+  test("a primary that slept past its lease finds the slot taken, acknowledges nothing and ends its master", async () => {
+    await twoMembers();
+    a.incarnation.freeze();
+    await world.until(() => b.role === "Primary");
+    a.master.crash({ code: undefined, signal: "SIGKILL" });
+    const barrier = a.member.barrier(never);
+    barrier.catch(() => undefined);
+    a.incarnation.thaw();
+    await expect(world.settle(barrier)).rejects.toThrow();
+    await world.until(() => a.role === "Standby");
+    expect(world.primaries).toEqual([b]);
+  });
+
+  test("a foreign claim is seen by the next heartbeat", async () => {
+    await twoMembers();
+    world.log.write("claim", { member: "x", nonce: "x" }, 2);
+    await world.until(() => a.role === "Fencing", world.leaseMs / 2);
+    await world.until(() => a.role === "Standby");
+    expect(a.master.running).toBe(false);
+  });
+});
