@@ -9,7 +9,7 @@ const harmless: ReadonlySet<string> = new Set([".metamaster", "lost+found", ".sn
 const NAMES_SHOWN = 5;
 
 /**
- * Looks at the configured directories before anything is done with them: true if there is any file of a database. Throws `NotRocksDB`, `PathBlocked`, `CrossDevice`
+ * Looks at the configured directories before anything is done with them: true if there is any file of a database. Throws `NotRocksDb`, `PathBlocked`, `CrossDevice`
  * (invalid). A directory that isn't there yet is as good as an empty one.
  */
 export async function preflight(tools: Pick<ReplicaTools, "fs" | "layout" | "folders">): Promise<boolean> {
@@ -51,7 +51,7 @@ function isExpected({ layout, roots }: ImageLayout, directory: string, name: str
 function notRocksDb(directory: string, name: string, foreign: readonly string[]): MetaMasterError {
   const shown = foreign.slice(0, NAMES_SHOWN).join(", ");
   return new MetaMasterError(
-    "NotRocksDB",
+    "NotRocksDb",
     "invalid",
     `${directory} holds no RocksDB database, but other files: ${shown}.`,
     {

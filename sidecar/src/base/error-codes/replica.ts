@@ -109,7 +109,7 @@ export const replicaErrorCodes: ErrorCodes = {
     meaning: "A MANIFEST became shorter than it was.",
     remedy: "Something besides the master changed it; let another member take over.",
   },
-  NotRocksDB: {
+  NotRocksDb: {
     kind: "invalid",
     meaning: "A configured database directory holds files, but no RocksDB database.",
     remedy: "Name the directory of the database in `databases[].path`, or an empty one. What lies beside the database belongs in `companions`.",
