@@ -1,8 +1,11 @@
-import { describe, test } from "@jest/globals";
+import { describe, jest, test } from "@jest/globals";
 import { bucketContract } from "../../sidecar/src/bucket/testing/bucket-contract.js";
 import { serverNames, whyMissing } from "../servers/catalog.js";
 import { StoreServer } from "../servers/server.js";
 import { newBucket, open } from "../servers/stores.js";
+
+// Real servers on a machine that may be busy; no test measures time.
+jest.setTimeout(60_000);
 
 for (const name of serverNames) {
   const missing = whyMissing(name);

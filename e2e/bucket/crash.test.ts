@@ -2,14 +2,20 @@ import { createHash, randomBytes } from "node:crypto";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
+import { mkdtemp } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { afterAll, beforeAll, describe, expect, jest, test } from "@jest/globals";
 import { isKind } from "../../sidecar/src/base/errors.js";
 import { bytesSource } from "../../sidecar/src/bucket/byte-source.js";
 import { serverNames, whyMissing } from "../servers/catalog.js";
+import { Guarded } from "../servers/guarded.js";
 import { StoreServer } from "../servers/server.js";
 import { newBucket, open } from "../servers/stores.js";
+
+// Real servers on a machine that may be busy; no test measures time.
+jest.setTimeout(60_000);
 
 const digest = (bytes: Uint8Array): string => createHash("sha256").update(bytes).digest("hex");
 
@@ -30,6 +36,15 @@ describe("a test run that is killed", () => {
   );
 });
 
+test("a server that ends by itself is seen to have ended, with what it said", async () => {
+  const folder = await mkdtemp(join(tmpdir(), "metamaster-ends-"));
+  const ends = await Guarded.start(["/bin/sh", "-c", "echo no port >&2; exit 1"], {}, folder);
+  while (ends.running) await sleep(5);
+  expect(ends.output).toContain("no port");
+  await ends.stop("remove");
+  expect(existsSync(folder)).toBe(false);
+});
+
 describe.each(serverNames)("%s killed in the middle of puts", (name) => {
   const missing = whyMissing(name);
   if (missing !== undefined) {
@@ -41,7 +56,7 @@ describe.each(serverNames)("%s killed in the middle of puts", (name) => {
   beforeAll(async () => {
     server = await StoreServer.start(name);
   }, 60_000);
-  afterAll(() => server?.stop());
+  afterAll(() => server?.stop(), 60_000);
 
   test("nothing that was acknowledged is lost or changed, and what wasn't is whole or absent", async () => {
     const bucket = await open(await newBucket(server));

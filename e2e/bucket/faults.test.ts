@@ -1,6 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterAll, afterEach, beforeAll, describe, expect, test } from "@jest/globals";
+import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from "@jest/globals";
 import { MetaMasterError } from "../../sidecar/src/base/errors.js";
 import type { Bucket } from "../../sidecar/src/bucket/bucket.js";
 import { bytesSource } from "../../sidecar/src/bucket/byte-source.js";
@@ -11,6 +11,9 @@ import { serverNames, whyMissing, type ServerName } from "../servers/catalog.js"
 import { FaultProxy } from "../servers/fault-proxy.js";
 import { StoreServer, secretKey } from "../servers/server.js";
 import { newBucket, open, realComponents, useTestCredentials } from "../servers/stores.js";
+
+// Real servers on a machine that may be busy; no test measures time.
+jest.setTimeout(60_000);
 
 const text = (value: string): Uint8Array => new TextEncoder().encode(value);
 

@@ -1,8 +1,11 @@
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { afterEach, describe, expect, test } from "@jest/globals";
+import { afterEach, describe, expect, jest, test } from "@jest/globals";
 import { BucketUnsafe, probeBucket } from "../../sidecar/src/bucket/probe.js";
 import { open, realComponents, useTestCredentials } from "../servers/stores.js";
+
+// Real servers on a machine that may be busy; no test measures time.
+jest.setTimeout(60_000);
 
 type Flaw = "none" | "ignores the condition" | "several winners under concurrency";
 

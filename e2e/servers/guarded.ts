@@ -11,7 +11,7 @@ folder=$1; shift
 "$@" </dev/null 3>&- &
 pid=$!
 echo "$pid" >&3
-exec 3>&-
+exec 3>&- >/dev/null 2>&1
 while read -r line; do folder=; done
 kill -9 "$pid" 2>/dev/null
 wait "$pid" 2>/dev/null
@@ -25,10 +25,13 @@ export class Guarded {
   readonly pid: number;
   readonly #guard: ChildProcess;
   #output = "";
+  #ended = false;
 
   private constructor(guardProcess: ChildProcess, pid: number) {
     this.#guard = guardProcess;
     this.pid = pid;
+    // The guard has let go of its output, so its end is the command's: a signal to the pid would also reach its zombie.
+    guardProcess.stdout?.once("end", () => (this.#ended = true));
     for (const stream of [guardProcess.stdout, guardProcess.stderr]) {
       stream?.on("data", (chunk: Buffer) => {
         this.#output = (this.#output + chunk.toString()).slice(-outputMax);
@@ -55,12 +58,7 @@ export class Guarded {
   }
 
   get running(): boolean {
-    try {
-      process.kill(this.pid, 0);
-      return this.#guard.exitCode === null;
-    } catch {
-      return false;
-    }
+    return !this.#ended;
   }
 
   /** SIGKILL, and its folder kept or removed. */

@@ -1,3 +1,4 @@
+import { randomInt } from "node:crypto";
 import { once } from "node:events";
 import { mkdir, mkdtemp } from "node:fs/promises";
 import { createServer } from "node:net";
@@ -125,18 +126,35 @@ async function ready(name: ServerName, port: number, running: Guarded): Promise<
       signal: AbortSignal.timeout(2_000),
     }).catch(() => undefined);
     await answer?.body?.cancel();
-    if (answer?.ok === true) return;
+    // Still running: it is not another's server that answers on the port which ours failed to get.
+    if (answer?.ok === true && (await staysUp(running))) return;
     await sleep(30);
   }
   throw new Error(`${name} did not get ready on port ${port}. Its last output:\n${running.output}`);
 }
 
+/**
+ * Below the range from which systems take ports for outgoing connections (32768 and up on Linux): otherwise, between `kill` and `restart`,
+ * somebody's connection may take the port, or a client that tries again may even connect to itself on it.
+ */
 async function freePort(): Promise<number> {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const address = server.address();
-  server.close();
-  await once(server, "close");
-  if (address === null || typeof address === "string") throw new Error("no port");
-  return address.port;
+  for (let attempt = 0; attempt < 100; attempt++) {
+    const port = randomInt(15_000, 32_000);
+    const server = createServer();
+    const free = await new Promise<boolean>((resolve) => {
+      server.once("error", () => resolve(false));
+      server.listen(port, "127.0.0.1", () => resolve(true));
+    });
+    if (!free) continue;
+    server.close();
+    await once(server, "close");
+    return port;
+  }
+  throw new Error("no free port between 15000 and 32000");
+}
+
+/** A server that can't bind its port ends within a moment. */
+async function staysUp(running: Guarded): Promise<boolean> {
+  await sleep(50);
+  return running.running;
 }

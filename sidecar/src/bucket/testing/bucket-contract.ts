@@ -47,7 +47,7 @@ export function bucketContract(name: string, make: () => Promise<ContractSubject
       subject = await make();
       ({ bucket } = subject);
     }, 60_000);
-    afterAll(() => subject?.dispose());
+    afterAll(() => subject?.dispose(), 60_000);
 
     const body = async (key: string, from = bucket): Promise<Buffer> =>
       Buffer.from((await from.get(key, { maxBytes: 1 << 20 })) ?? text("(absent)"));
@@ -308,6 +308,6 @@ export function bucketContract(name: string, make: () => Promise<ContractSubject
       expect(await codeOf(closing.get("a", { maxBytes: 1 }))).toBe("BucketClosed");
       expect(await codeOf(closing.putIfAbsent("a", text("x"), call))).toBe("BucketClosed");
       await mine.dispose();
-    });
+    }, 60_000);
   });
 }
