@@ -1,0 +1,101 @@
+import { resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { isLoopback } from "./address.js";
+import type { PlainIssue } from "./problems.js";
+import type { Config } from "./schema.js";
+
+/** What no single setting shows. `base`: the directory that relative paths begin at. */
+export function crossCheck(config: Config, base: string): PlainIssue[] {
+  return [
+    ...databaseIssues(config, base),
+    ...companionIssues(config),
+    ...healthIssues(config),
+    ...bucketIssues(config, base),
+  ];
+}
+
+/** Settings that work, but that somebody should know about. */
+export function cautions(config: Config): string[] {
+  const all: string[] = [];
+  const { address } = config.http;
+  if (address !== undefined && !isLoopback(address.host)) {
+    all.push(
+      `http.address ${address.host} can be reached from other machines: status and metrics are open to them; what changes something is still taken from this machine only.`,
+    );
+  }
+  if (config.health.exec === undefined && config.health.http === undefined && config.health.tcp === undefined) {
+    all.push("No health check is configured: a master that hangs is not noticed as long as its process lives.");
+  }
+  return all;
+}
+
+function databaseIssues({ databases, dataDirectory }: Config, base: string): PlainIssue[] {
+  const issues: PlainIssue[] = [];
+  const data = resolve(base, dataDirectory);
+  const names = new Map<string, number>();
+  const directories = new Map<string, string>();
+  databases.forEach(({ name, path, walPath }, index) => {
+    const at = names.get(name);
+    if (at === undefined) names.set(name, index);
+    else
+      issues.push({
+        path: ["databases", index, "name"],
+        message: `found "${name}" again: databases[${at}] has that name`,
+      });
+    const own = { path: resolve(data, path), ...(walPath === undefined ? {} : { walPath: resolve(data, walPath) }) };
+    for (const [key, directory] of Object.entries(own)) {
+      const where = ["databases", index, key];
+      if (key === "walPath" && directory === own.path) {
+        issues.push({ path: where, message: "is the database's own directory; leave it out" });
+        continue;
+      }
+      const taken = directories.get(directory);
+      if (taken === undefined) directories.set(directory, `databases[${index}].${key}`);
+      else issues.push({ path: where, message: `found ${directory} again: it is ${taken}` });
+      if (directory === data)
+        issues.push({ path: where, message: "is the data directory itself; give the database a directory below it" });
+      if (isWithin(`${data}/.metamaster`, directory))
+        issues.push({ path: where, message: "lies in .metamaster, which is MetaMaster's own" });
+    }
+  });
+  return issues;
+}
+
+function companionIssues({ companions }: Config): PlainIssue[] {
+  return companions.flatMap((companion, index) => {
+    const parts = companion.split("/");
+    const wrong =
+      companion.startsWith("/") || parts.includes("..")
+        ? `found "${companion}"; expected a path or glob relative to dataDirectory and inside it`
+        : parts[0] === ".metamaster"
+          ? "lies in .metamaster, which is MetaMaster's own"
+          : undefined;
+    return wrong === undefined ? [] : [{ path: ["companions", index], message: wrong }];
+  });
+}
+
+function healthIssues({ health }: Config): PlainIssue[] {
+  const given = (["exec", "http", "tcp"] as const).filter((kind) => health[kind] !== undefined);
+  return given
+    .slice(1)
+    .map((kind) => ({ path: ["health", kind], message: `is one check too many: ${given[0]} is given already` }));
+}
+
+/** A bucket in the data directory would be swept away by the first restore. */
+function bucketIssues({ bucket, dataDirectory }: Config, base: string): PlainIssue[] {
+  const url = new URL(bucket.url);
+  if (url.protocol !== "file:" || url.host !== "") return [];
+  const data = resolve(base, dataDirectory);
+  const folder = fileURLToPath(url);
+  if (!isWithin(data, folder) && !isWithin(folder, data)) return [];
+  return [
+    {
+      path: ["bucket", "url"],
+      message: `found ${folder}; the bucket's folder and dataDirectory (${data}) must lie apart`,
+    },
+  ];
+}
+
+function isWithin(parent: string, child: string): boolean {
+  return `${child}/`.startsWith(parent.endsWith("/") ? parent : `${parent}/`);
+}

@@ -1,0 +1,243 @@
+import { z } from "zod";
+import { parseAddress, type Address } from "./address.js";
+import { choice, duration, flag, integer, optionalText, parsed, size, text } from "./settings-types.js";
+
+const SECOND = 1000;
+const MINUTE = 60 * SECOND;
+const DAY = 24 * 60 * MINUTE;
+const MIB = 1024 ** 2;
+const GIB = 1024 ** 3;
+
+const isName = (value: string): boolean => /^[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$/.test(value);
+const isDatabaseName = (value: string): boolean => /^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$/.test(value);
+const isPath = (value: string): boolean => value.length > 0 && value.length <= 1024 && !value.includes("\0");
+const isWebUrl = (value: string): boolean => URL.canParse(value) && /^https?:$/.test(new URL(value).protocol);
+/** The rest (credentials, ports, names of buckets) is judged, and named, by the bucket itself. */
+const isBucketUrl = (value: string): boolean => URL.canParse(value) && /^(s3|gs|file):$/.test(new URL(value).protocol);
+
+const path = "a path without NUL, up to 1024 characters";
+
+const bucket = z
+  .strictObject({
+    url: text(
+      {
+        description: "Where the cluster's history is; one prefix for one cluster.",
+        expected: "s3://bucket/prefix, gs://bucket/prefix or file:///absolute/folder",
+      },
+      isBucketUrl,
+    ),
+    region: optionalText(
+      { description: "S3 region; default: what the SDK finds.", expected: "a region's name" },
+      (value) => /^[a-z0-9-]{1,40}$/.test(value),
+    ),
+    endpoint: optionalText(
+      {
+        description: "Address of a store that is not the cloud's own (MinIO, Ceph ...).",
+        expected: "http://host:port or https://host:port",
+      },
+      isWebUrl,
+    ),
+    forcePathStyle: z.boolean().optional().meta({
+      description: "S3: `endpoint/bucket/key`. Default: true if there is an endpoint.",
+      expected: "true or false",
+    }),
+    caFile: optionalText(
+      { description: "PEM file of the CA that signed the store's certificate.", expected: path },
+      isPath,
+    ),
+    checksums: choice("S3: whether the SDK adds checksums of its own; some stores refuse them.", "WhenRequired", [
+      "WhenRequired",
+      "WhenSupported",
+    ]),
+    authenticateCustomEndpoint: flag("GCS: send credentials to `endpoint` as well.", false),
+    maxSockets: integer("Connections at a time.", 64, { min: 4, max: 1024 }),
+    partSize: size("Larger objects are sent in parts of this size.", "8MiB", { min: 256 * 1024, max: GIB }),
+    timeout: duration("For one small call.", "30s", { min: SECOND, max: 10 * MINUTE }),
+    minRate: size("Slower bodies are given up, bytes a second.", "256KiB", { min: 1024, max: GIB }),
+  })
+  .meta({
+    description:
+      "The object store. Credentials are found by the store's own SDK (environment, profile, workload identity), never here.",
+  });
+
+const databases = z
+  .array(
+    z.strictObject({
+      name: text(
+        { description: "Its name in the bucket; never changes.", expected: "letters, digits, - and _, up to 63" },
+        isDatabaseName,
+      ),
+      path: text({ description: "The RocksDB directory, below `dataDirectory` or absolute.", expected: path }, isPath),
+      walPath: optionalText({ description: "Its `wal_dir`, if that is another directory.", expected: path }, isPath),
+    }),
+  )
+  .min(1)
+  .max(64)
+  .meta({
+    description: "The RocksDB directories of the master, in the order in which it writes them.",
+    expected: "a list of 1 to 64 databases, each with `name` and `path`",
+  });
+
+const health = z
+  .strictObject({
+    exec: z.array(z.string().min(1)).min(1).optional().meta({
+      description: "A command that ends with 0 if the master is well.",
+      expected: 'a list: ["./check", "--fast"]',
+    }),
+    http: optionalText(
+      { description: "A URL that answers 2xx if the master is well.", expected: "a http:// or https:// URL" },
+      isWebUrl,
+    ),
+    tcp: parsed<Address>(
+      { description: "An address that takes connections if the master is well.", expected: "host:port" },
+      (value) => parseAddress(value, 1),
+    ).optional(),
+    interval: duration("Between checks.", "2s", { min: 100, max: 10 * MINUTE }),
+    timeout: duration("For one check.", "2s", { min: 100, max: 10 * MINUTE }),
+    failureThreshold: integer("Failures in a row that make it unhealthy.", 3, { min: 1, max: 100 }),
+    startupTimeout: duration("From the master's start to its first good check.", "2m", { min: SECOND, max: DAY }),
+  })
+  .meta({ description: "How the master's health is checked; at most one of exec, http, tcp. None: alive is healthy." });
+
+/** The one configuration: what a user writes in, what the product works with out. Durations become milliseconds, sizes bytes. */
+export const configSchema = z.strictObject({
+  cluster: text(
+    {
+      description: "Name of the cluster, for people and labels.",
+      expected: "letters, digits, '.', '_', '-', up to 63",
+    },
+    isName,
+  ),
+  member: optionalText(
+    {
+      description: "Name of this member, unique in the cluster. Default: the host name.",
+      expected: "letters, digits, '.', '_', '-', up to 63",
+    },
+    isName,
+  ),
+  dataDirectory: text(
+    {
+      description: "Directory of this member's data, relative to this file; `.metamaster/` lies in it.",
+      expected: path,
+    },
+    isPath,
+  ),
+  bucket,
+  databases,
+  companions: z.array(z.string().min(1).max(1024)).max(256).prefault([]).meta({
+    description: "Files the master keeps beside its databases: paths or globs relative to `dataDirectory`.",
+    expected: "a list of paths or globs",
+  }),
+  durability: choice(
+    "`Async`: the log follows by `wal.maxDelay`. A master that calls `POST /v1/barrier` before it acknowledges has RPO 0 in any case.",
+    "Async",
+    ["Async"],
+  ),
+  bootstrap: choice("`Adopt`: databases that are here while the bucket has no history begin it.", "New", [
+    "New",
+    "Adopt",
+  ]),
+  gate: choice(
+    "`HoldStart`: the master runs only on the primary. `RoleAware`: it runs everywhere and watches `GET /v1/role`.",
+    "HoldStart",
+    ["HoldStart", "RoleAware"],
+  ),
+  wal: z
+    .strictObject({
+      maxDelay: duration("A WAL byte waits at most this long before it is sent.", "500ms", { min: 1, max: MINUTE }),
+      maxSpool: size("Files kept only for shipping; past it they go and the next checkpoint heals.", "8GiB", {
+        min: 16 * MIB,
+      }),
+    })
+    .prefault({})
+    .meta({ description: "Shipping of the write-ahead log." }),
+  checkpoint: z
+    .strictObject({
+      interval: duration("Between checkpoints.", "5m", { min: SECOND, max: DAY }),
+      walBytes: size("A checkpoint is due once this much WAL was shipped.", "256MiB", { min: MIB }),
+    })
+    .prefault({})
+    .meta({ description: "Checkpoints bound what a standby replays when it takes over." }),
+  retention: z
+    .strictObject({
+      snapshots: integer("Newest snapshots that are kept.", 3, { min: 1, max: 1000 }),
+      window: duration("History that stays restorable to any point.", "24h", { min: 0 }),
+      gracePeriod: duration("Between naming what goes and deleting it.", "1h", { min: SECOND, max: 30 * DAY }),
+    })
+    .prefault({})
+    .meta({ description: "What the bucket keeps." }),
+  election: z
+    .strictObject({
+      lease: duration(
+        "A standby waits this long without a sign of life before it takes over. The same on all members.",
+        "15s",
+        {
+          min: SECOND,
+          max: 10 * MINUTE,
+        },
+      ),
+      onBucketLoss: choice(
+        "The bucket can't be written for two thirds of a lease. `Fence`: the master is stopped. `Hold`: it runs on, nothing is made durable.",
+        "Fence",
+        ["Fence", "Hold"],
+      ),
+    })
+    .prefault({})
+    .meta({ description: "Who becomes primary." }),
+  failover: z
+    .strictObject({
+      restartGrace: duration(
+        "A master that crashed is restarted in place for so long before another member takes over.",
+        "30s",
+        {
+          min: 0,
+          max: DAY,
+        },
+      ),
+    })
+    .prefault({})
+    .meta({ description: "When the master fails." }),
+  health: health.prefault({}),
+  stop: z
+    .strictObject({
+      grace: duration("From SIGTERM to SIGKILL for the master.", "30s", { min: 0, max: DAY }),
+      shipTimeout: duration("For shipping the tail after the master has ended.", "30s", { min: 0, max: DAY }),
+    })
+    .prefault({})
+    .meta({ description: "A graceful stop." }),
+  transfer: z
+    .strictObject({
+      parallel: integer("Tables moved at a time.", 4, { min: 1, max: 64 }),
+    })
+    .prefault({})
+    .meta({ description: "Moving tables to and from the bucket." }),
+  quarantine: z
+    .strictObject({
+      maxCount: integer("More than so many are said loudly.", 10, { min: 1, max: 10_000 }),
+      maxBytes: size("More bytes than this are said loudly.", "10GiB", { min: MIB }),
+      removeOldest: flag("Beyond that the oldest are removed, with a warning that says what they held.", false),
+    })
+    .prefault({})
+    .meta({ description: "What a diverged member had beyond the log is put aside in `.metamaster/quarantine/`." }),
+  http: z
+    .strictObject({
+      address: parsed<Address>(
+        {
+          description: "Where status, barrier and metrics are served; port 0 takes a free one.",
+          expected: "host:port, e.g. 127.0.0.1:8401",
+        },
+        (value) => parseAddress(value, 0),
+      ).prefault("127.0.0.1:8401"),
+    })
+    .prefault({})
+    .meta({ description: "The member's HTTP." }),
+  log: z
+    .strictObject({
+      level: choice("What is logged.", "Info", ["Debug", "Info", "Warn", "Error"]),
+      format: choice("`Auto`: readable on a terminal, JSON otherwise.", "Auto", ["Auto", "Json", "Pretty"]),
+    })
+    .prefault({})
+    .meta({ description: "Logging, to standard error." }),
+});
+
+export type Config = z.output<typeof configSchema>;
