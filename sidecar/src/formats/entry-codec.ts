@@ -34,7 +34,7 @@ export async function encodeEntry(entry: Entry, compression: Compression): Promi
   // What a reader would refuse must never get into a slot: it could not be taken back.
   decodeHeader(header, invalid);
   const body = encodeOperations(entry.operations);
-  decodeOperations(body, invalid);
+  decodeOperations(entry.header.kind, body, invalid);
   if (body.length > ENTRY_BODY_BYTES_MAX) {
     throw new MetaMasterError(
       "EntryTooLarge",
@@ -133,6 +133,6 @@ export async function decodeEntry(bytes: Uint8Array, key: string, compression: C
   if (frame.rawBytes === 0 && frame.packed.length > 0) throw refuse("an empty body has bytes");
   const body = frame.rawBytes === 0 ? frame.packed : await unpack(frame, compression, key);
   if (body.length !== frame.rawBytes) throw refuse(`its body has ${body.length} bytes instead of ${frame.rawBytes}`);
-  const operations: readonly Operation[] = decodeOperations(body, refuse);
+  const operations: readonly Operation[] = decodeOperations(header.kind, body, refuse);
   return { header, operations };
 }

@@ -88,7 +88,10 @@ export type Operation =
    * for how long those not meant leave the claim to the one who is.
    */
   | { readonly type: "handover"; readonly to: string; readonly untilMs: number }
-  /** kind trim. Slots in [fromSlot, throughSlot] except claims, and the object keys, are doomed. Trims up to `executedThrough` are carried out. */
+  /**
+   * kind trim. Slots in [fromSlot, throughSlot] except claims, and the objects `keys` (below tables/ and snapshots/ only), are doomed. `throughSlot` is
+   * fromSlot - 1 if no slot is. `trim` entries in slots up to `executedThrough` (-1: none) are carried out.
+   */
   | {
       readonly type: "trim";
       readonly fromSlot: number;

@@ -31,6 +31,19 @@ export interface ImageState {
   readonly sequences: ReadonlyMap<string, string>;
   /** Object keys that no file refers to any more, with the slot that dropped the last reference; until a `trim` dooms them. */
   readonly garbage: ReadonlyMap<string, number>;
+  /** Slots of all claims, ascending: they are never deleted. */
+  readonly claims: readonly number[];
+  /** Every slot up to this one, claims apart, is doomed or deleted; -1: none. */
+  readonly trimmedThrough: number;
+  /** Trims that are not known to be carried out, ascending by slot. What they name is never referred to again. */
+  readonly trims: readonly PendingTrim[];
+}
+
+export interface PendingTrim {
+  /** Of the `trim` entry. */
+  readonly slot: number;
+  readonly throughSlot: number;
+  readonly keys: readonly string[];
 }
 
 export const EMPTY_IMAGE: ImageState = {
@@ -39,4 +52,7 @@ export const EMPTY_IMAGE: ImageState = {
   files: new Map(),
   sequences: new Map(),
   garbage: new Map(),
+  claims: [],
+  trimmedThrough: -1,
+  trims: [],
 };

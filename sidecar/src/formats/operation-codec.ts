@@ -1,11 +1,12 @@
 import type { MetaMasterError } from "../base/errors.js";
-import { SMALL_FILE_BYTES_MAX, type Operation } from "./entry.js";
+import { SMALL_FILE_BYTES_MAX, SNAPSHOT_PREFIX, TABLE_PREFIX, type EntryKind, type Operation } from "./entry.js";
 import { imagePathFault } from "./image-path.js";
 
 /** Wire tags; little-endian numbers; `str` is u16 length + UTF-8, `bytes` u32 length + bytes. See docs/reference/formats.md. */
 const TAG = { append: 1, write: 2, table: 3, directory: 4, remove: 5, handover: 6, trim: 7 } as const;
 const STRING_BYTES_MAX = 0xffff;
-const TRIM_KEYS_MAX = 100_000;
+/** In one `trim` operation. */
+export const TRIM_KEYS_MAX = 10_000;
 const PERMISSIONS_MAX = 0o7777;
 
 type Refuse = (reason: string) => MetaMasterError;
@@ -90,19 +91,16 @@ function encodeOne(writer: Writer, operation: Operation): void {
       writer.text(operation.to).count(operation.untilMs);
       break;
     case "trim":
-      // executedThrough may be -1 (none yet): stored plus one.
+      // throughSlot and executedThrough may be -1 (none): stored plus one.
       writer
         .count(operation.fromSlot)
-        .count(operation.throughSlot)
+        .count(operation.throughSlot + 1)
         .count(operation.executedThrough + 1)
         .number(operation.keys.length, 4);
       for (const key of operation.keys) writer.text(key);
       break;
   }
 }
-
-/** Bytes that `operation` takes in a body, without its payload: for packing entries. */
-export const OPERATION_OVERHEAD_BYTES_MAX = 64;
 
 export function encodeOperations(operations: readonly Operation[]): Uint8Array {
   const writer = new Writer();
@@ -174,11 +172,18 @@ class Reader {
 }
 
 function decodeTrim(reader: Reader): Operation {
-  const [fromSlot, throughSlot, executed, count] = [reader.count(), reader.count(), reader.count(), reader.number(4)];
+  const [fromSlot, through, executed, count] = [reader.count(), reader.count(), reader.count(), reader.number(4)];
   if (count > TRIM_KEYS_MAX) throw reader.refuse(`a trim of ${count} keys`);
+  if (fromSlot > through) throw reader.refuse("a trim that goes backwards");
   const keys: string[] = [];
-  for (let i = 0; i < count; i++) keys.push(reader.text());
-  return { type: "trim", fromSlot, throughSlot, keys, executedThrough: executed - 1 };
+  for (let i = 0; i < count; i++) {
+    const key = reader.text();
+    // Whoever carries it out deletes these: neither a slot nor the cluster's identity may ever be among them.
+    if (!key.startsWith(TABLE_PREFIX) && !key.startsWith(SNAPSHOT_PREFIX))
+      throw reader.refuse("a trim of a foreign key");
+    keys.push(key);
+  }
+  return { type: "trim", fromSlot, throughSlot: through - 1, keys, executedThrough: executed - 1 };
 }
 
 function decodeOne(reader: Reader): Operation {
@@ -215,9 +220,24 @@ function decodeOne(reader: Reader): Operation {
   }
 }
 
-export function decodeOperations(body: Uint8Array, refuse: Refuse): Operation[] {
+const ALLOWED: Readonly<Record<EntryKind, ReadonlySet<Operation["type"]>>> = {
+  claim: new Set(),
+  heartbeat: new Set(),
+  wal: new Set(["append", "write", "table", "directory", "remove"]),
+  checkpoint: new Set(["append", "write", "table", "directory", "remove"]),
+  handover: new Set(["handover"]),
+  release: new Set(["handover"]),
+  trim: new Set(["trim"]),
+};
+
+/** Strict: nothing may be left over, and each operation must belong in an entry of that kind. Bytes point into `body`. */
+export function decodeOperations(kind: EntryKind, body: Uint8Array, refuse: Refuse): Operation[] {
   const reader = new Reader(body, refuse);
   const operations: Operation[] = [];
-  while (!reader.done) operations.push(decodeOne(reader));
+  while (!reader.done) {
+    const operation = decodeOne(reader);
+    if (!ALLOWED[kind].has(operation.type)) throw reader.refuse(`an entry of kind ${kind} with ${operation.type}`);
+    operations.push(operation);
+  }
   return operations;
 }

@@ -1,186 +1,102 @@
 import { createHash } from "node:crypto";
-import { MetaMasterError } from "../base/errors.js";
-import type { ImagePath } from "./entry.js";
-import { imagePathFault } from "./image-path.js";
-import type { ImageFile, ImageState } from "./image.js";
+import type { Compression } from "../base/compression.js";
+import { MetaMasterError, isKind } from "../base/errors.js";
+import { Check, imageFromJson, imageToJson, parseJson } from "./image-json.js";
+import type { ImageState } from "./image.js";
+
+export { imageFromJson, imageToJson };
 
 export const SNAPSHOT_VERSION = 1;
-/** Of the object; about a million tables. */
+/** Of the object and of its JSON; about a million tables. */
 export const SNAPSHOT_BYTES_MAX = 256 * 1024 * 1024;
+/** Up to this size it stays JSON that a person can read; above it is one zstd frame. */
+const PLAIN_BYTES_MAX = 64 * 1024;
+const HEAD_BYTES_MAX = 1024;
+/** "\n", 64 hex digits, "\n". */
+const TAIL_BYTES = 66;
 
 export interface Snapshot extends ImageState {
   readonly cluster: string;
   readonly wallTimeMs: number;
 }
 
-/** JSON with the files in name order; small files in base64. Also the form in which a member keeps its image on disk. */
-export function imageToJson(image: ImageState): object {
-  const files = [...image.files].toSorted(([a], [b]) => (a < b ? -1 : 1));
-  return {
-    position: image.position,
-    epoch: image.epoch,
-    sequences: Object.fromEntries(image.sequences),
-    garbage: Object.fromEntries(image.garbage),
-    files: files.map(([path, file]) =>
-      file.kind === "small" ? { path, ...file, bytes: Buffer.from(file.bytes).toString("base64") } : { path, ...file },
-    ),
-  };
+/** Line 1: what it is. Then one JSON document, plain or as one zstd frame. The last line: sha256 of all bytes before its newline. */
+export async function encodeSnapshot(snapshot: Snapshot, compression: Compression): Promise<Uint8Array> {
+  const { cluster, wallTimeMs } = snapshot;
+  const json = Buffer.from(JSON.stringify({ cluster, wallTimeMs, ...imageToJson(snapshot) }));
+  const encoding = json.length <= PLAIN_BYTES_MAX ? "json" : "zstd";
+  const head = { metamaster: "snapshot", version: SNAPSHOT_VERSION, encoding, bytes: json.length };
+  const body = encoding === "json" ? json : await compression.compress(json);
+  const all = Buffer.concat([Buffer.from(`${JSON.stringify(head)}\n`), body]);
+  if (Math.max(json.length, all.length + TAIL_BYTES) > SNAPSHOT_BYTES_MAX) {
+    throw new MetaMasterError(
+      "SnapshotTooLarge",
+      "invalid",
+      `A snapshot of ${snapshot.files.size} files would have ${json.length} bytes, allowed are ${SNAPSHOT_BYTES_MAX}.`,
+      { hint: "Replicate fewer companions; RocksDB itself needs far fewer files." },
+    );
+  }
+  return Buffer.concat([all, Buffer.from(`\n${sha256(all)}\n`)]);
 }
 
-/** Line 1: what it is and the sha256 of the rest; then one JSON document. */
-export function encodeSnapshot(snapshot: Snapshot): Uint8Array {
-  const body = JSON.stringify({ cluster: snapshot.cluster, wallTimeMs: snapshot.wallTimeMs, ...imageToJson(snapshot) });
-  const sha256 = createHash("sha256").update(body).digest("hex");
-  return Buffer.from(`${JSON.stringify({ metamaster: "snapshot", version: SNAPSHOT_VERSION, sha256 })}\n${body}\n`);
-}
-
-type Raw = Readonly<Record<string, unknown>>;
-
-class Check {
-  readonly #fail: (reason: string) => MetaMasterError;
-
-  constructor(fail: (reason: string) => MetaMasterError) {
-    this.#fail = fail;
-  }
-
-  object(value: unknown, what: string): Raw {
-    if (typeof value !== "object" || value === null || Array.isArray(value))
-      throw this.#fail(`${what} is not an object`);
-    return Object.fromEntries(Object.entries(value));
-  }
-
-  text(value: unknown, what: string, pattern: RegExp): string {
-    if (typeof value !== "string" || !pattern.test(value)) throw this.#fail(`${what} is not valid`);
-    return value;
-  }
-
-  count(value: unknown, what: string, least = 0): number {
-    if (typeof value !== "number" || !Number.isSafeInteger(value) || value < least)
-      throw this.#fail(`${what} is not a count`);
-    return value;
-  }
-
-  path(value: unknown): string {
-    const path = this.text(value, "files[].path", /^/);
-    const fault = imagePathFault(path);
-    if (fault !== undefined) throw this.#fail(`the file name ${JSON.stringify(path)} ${fault}`);
-    return path;
-  }
-
-  file(raw: Raw, path: string): ImageFile {
-    const permissions = (): number => this.count(raw["permissions"], `${path}: permissions`);
-    const digest = (value: unknown): string => this.text(value, `${path}: sha256`, /^[0-9a-f]{64}$/);
-    switch (raw["kind"]) {
-      case "append": {
-        const file = {
-          kind: "append" as const,
-          size: this.count(raw["size"], `${path}: size`),
-          firstSlot: this.count(raw["firstSlot"], `${path}: firstSlot`),
-        };
-        if (raw["base"] === undefined) return file;
-        const base = this.object(raw["base"], `${path}: base`);
-        return {
-          ...file,
-          base: {
-            key: this.text(base["key"], `${path}: base.key`, /^./),
-            size: this.count(base["size"], `${path}: base.size`),
-            sha256: digest(base["sha256"]),
-          },
-        };
-      }
-      case "table":
-        return {
-          kind: "table",
-          size: this.count(raw["size"], `${path}: size`),
-          sha256: digest(raw["sha256"]),
-          key: this.text(raw["key"], `${path}: key`, /^./),
-          permissions: permissions(),
-        };
-      case "small":
-        return {
-          kind: "small",
-          permissions: permissions(),
-          bytes: Buffer.from(this.text(raw["bytes"], `${path}: bytes`, /^[A-Za-z0-9+/]*={0,2}$/), "base64"),
-        };
-      case "directory":
-        return { kind: "directory", permissions: permissions() };
-      default:
-        throw this.#fail(`${path} is of an unknown kind`);
-    }
-  }
-}
-
-/** The reverse of `imageToJson`, strictly checked; `fail` makes the error. */
-export function imageFromJson(value: unknown, fail: (reason: string) => MetaMasterError): ImageState {
-  const check = new Check(fail);
-  const raw = check.object(value, "the image");
-  const position = check.object(raw["position"], "position");
-  if (!Array.isArray(raw["files"])) throw fail("files is not a list");
-  const files = new Map<ImagePath, ImageFile>();
-  for (const item of raw["files"] as unknown[]) {
-    const file = check.object(item, "files[]");
-    const path = check.path(file["path"]);
-    if (files.has(path)) throw fail(`${path} is there twice`);
-    files.set(path, check.file(file, path));
-  }
-  const sequences = Object.entries(check.object(raw["sequences"], "sequences")).map(
-    ([name, last]) => [name, check.text(last, `sequences.${name}`, /^[0-9]{1,20}$/)] as const,
-  );
-  const garbage = Object.entries(check.object(raw["garbage"], "garbage")).map(
-    ([key, slot]) => [key, check.count(slot, `garbage.${key}`)] as const,
-  );
-  return {
-    position: {
-      slot: check.count(position["slot"], "position.slot", -1),
-      chain: check.text(position["chain"], "position.chain", /^([0-9a-f]{64})?$/),
-    },
-    epoch: check.count(raw["epoch"], "epoch"),
-    files,
-    sequences: new Map(sequences),
-    garbage: new Map(garbage),
-  };
+function sha256(bytes: Uint8Array): string {
+  return createHash("sha256").update(bytes).digest("hex");
 }
 
 /** Verifies the whole object before anything of it is used; `key` names it in errors. */
-export function decodeSnapshot(bytes: Uint8Array, key: string): Snapshot {
-  const fail = (reason: string): MetaMasterError =>
-    new MetaMasterError("SnapshotCorrupt", "corrupt", `${key} is damaged: ${reason}; it was not used`, {
+export async function decodeSnapshot(bytes: Uint8Array, key: string, compression: Compression): Promise<Snapshot> {
+  const fail = (reason: string, cause?: unknown): MetaMasterError =>
+    new MetaMasterError("SnapshotCorrupt", "corrupt", `${key} is damaged: ${reason}; it was not used.`, {
+      cause,
       details: { key },
       hint: "An older snapshot and the log after it hold the same data: they are used if they are there.",
     });
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  const lineEnd = buffer.indexOf(10);
-  if (lineEnd < 0 || lineEnd > 1024 || buffer.at(-1) !== 10) throw fail("it doesn't look like a snapshot");
+  if (buffer.length > SNAPSHOT_BYTES_MAX) throw fail(`it has ${buffer.length} bytes`);
+  const lineEnd = buffer.subarray(0, HEAD_BYTES_MAX).indexOf(10);
+  const bodyEnd = buffer.length - TAIL_BYTES;
+  if (lineEnd < 0 || bodyEnd <= lineEnd) throw fail("it doesn't look like a snapshot");
+  const all = buffer.subarray(0, bodyEnd);
+  // The digest before the version: a flipped bit in the version must not send anybody to upgrade.
+  if (buffer.subarray(bodyEnd).toString("latin1") !== `\n${sha256(all)}\n`) throw fail("its sha256 doesn't match");
   const check = new Check(fail);
-  const head = check.object(parseJson(buffer.subarray(0, lineEnd), fail), "its first line");
+  const head = check.object(parseJson(all.subarray(0, lineEnd), "its first line", fail), "its first line");
   if (head["metamaster"] !== "snapshot") throw fail("it doesn't look like a snapshot");
-  const body = buffer.subarray(lineEnd + 1, -1);
   const version = check.count(head["version"], "version", 1);
-  if (version > SNAPSHOT_VERSION) {
-    throw new MetaMasterError(
-      "FormatTooNew",
-      "invalid",
-      `${key} has format ${version}, this release reads up to ${SNAPSHOT_VERSION}`,
-      {
-        details: { key, version },
-        hint: "Upgrade this member to at least the release that wrote it.",
-      },
-    );
-  }
-  if (createHash("sha256").update(body).digest("hex") !== head["sha256"]) throw fail("its sha256 doesn't match");
-  const value = parseJson(body, fail);
+  if (version > SNAPSHOT_VERSION) throw tooNew(key, version);
+  const length = check.count(head["bytes"], "bytes", 0, SNAPSHOT_BYTES_MAX);
+  const encoding = check.text(head["encoding"], "encoding", /^(json|zstd)$/);
+  const body = all.subarray(lineEnd + 1);
+  const json = encoding === "json" ? body : await unpack(body, length, compression, fail);
+  if (json.length !== length) throw fail(`it has ${json.length} bytes of JSON instead of ${length}`);
+  const value = parseJson(json, "it", fail);
   const raw = check.object(value, "the snapshot");
   return {
     ...imageFromJson(value, fail),
-    cluster: check.text(raw["cluster"], "cluster", /^./),
+    cluster: check.text(raw["cluster"], "cluster", /^[\x21-\x7e]{1,253}$/),
     wallTimeMs: check.count(raw["wallTimeMs"], "wallTimeMs"),
   };
 }
 
-function parseJson(bytes: Uint8Array, fail: (reason: string) => MetaMasterError): unknown {
+async function unpack(
+  body: Uint8Array,
+  length: number,
+  compression: Compression,
+  fail: (reason: string, cause?: unknown) => MetaMasterError,
+): Promise<Uint8Array> {
   try {
-    return JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
-  } catch {
-    throw fail("it is not JSON");
+    return await compression.decompress(body, length);
+  } catch (error) {
+    if (!isKind(error, "corrupt")) throw error;
+    throw fail(error.message, error);
   }
+}
+
+function tooNew(key: string, version: number): MetaMasterError {
+  return new MetaMasterError(
+    "FormatTooNew",
+    "invalid",
+    `${key} has format ${version}, this release reads up to ${SNAPSHOT_VERSION}.`,
+    { details: { key, version }, hint: "Upgrade this member to at least the release that wrote it." },
+  );
 }
