@@ -230,7 +230,7 @@ describe("companions", () => {
       await mkdir(`${bench.directory}/ck/${round}`, { recursive: true });
       await writeFile(`${bench.directory}/ck/${round}/a`, `a${round}`);
       await writeFile(`${bench.directory}/ck/${round}/b`, "b".repeat(300_000));
-      await writeFile(`${bench.directory}/VERSION`, `${round}`);
+      await new NodeFileSystem().writeFileAtomic(`${bench.directory}/VERSION`, Buffer.from(`${round}`));
       await rm(`${bench.directory}/ck/${round - 1}`, { recursive: true, force: true });
       await database.put(1);
       await bench.barrier();
