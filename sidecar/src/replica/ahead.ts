@@ -5,6 +5,7 @@ import { parseCurrent, parseFileName } from "../formats/rocksdb/file-names.js";
 import { proveStandalone } from "./continuity.js";
 import type { LocalDatabase } from "./local-database.js";
 import type { ImageLayout } from "./layout-map.js";
+import { FileDigests } from "./ship/digests.js";
 import type { ReplicaTools } from "./tools.js";
 
 /**
@@ -37,6 +38,31 @@ export async function findDamage(tools: ReplicaTools, image: ImageState): Promis
       if (!isObsolete(database, name)) return damage(path, "is in the log, and gone from the disk");
     } else if (stat.size < file.size)
       return damage(path, `has ${stat.size} bytes on the disk and ${file.size} in the log`);
+  }
+  return undefined;
+}
+
+/**
+ * A companion that was shipped and that the disk doesn't hold as it was. In one boot of the machine the master did that, and it is shipped; after another boot nothing tells it from
+ * what a power failure took: to ship it would take from all members what a barrier may have acknowledged.
+ */
+export async function findLostCompanion(
+  tools: ReplicaTools,
+  image: ImageState,
+  signal: AbortSignal,
+): Promise<ImagePath | undefined> {
+  const digests = new FileDigests(tools.fs);
+  for (const [path, file] of image.files) {
+    if (tools.layout.rootOf(path) !== undefined) continue;
+    const local = tools.layout.toLocal(path);
+    const stat = await tools.fs.stat(local);
+    if (stat === undefined || (stat.kind === "directory") !== (file.kind === "directory")) return path;
+    if (file.kind === "small") {
+      if (stat.size !== file.bytes.length) return path;
+      if (Buffer.compare(await tools.fs.readFile(local, stat.size), file.bytes) !== 0) return path;
+    } else if (file.kind === "table") {
+      if (stat.size !== file.size || (await digests.of(local, stat, signal)).sha256 !== file.sha256) return path;
+    }
   }
   return undefined;
 }

@@ -360,6 +360,29 @@ describe("a primary's disk", () => {
     expect((await member.reconcile()).state).toBe("Ahead");
   });
 
+  test.each([
+    ["gone", (path: string) => unlink(path)],
+    ["empty", (path: string) => truncate(path, 0)],
+  ])(
+    "of which a power failure left a companion %s is repaired; in the same boot it is the master's doing",
+    async (_, harm) => {
+      const member = world.member("a", { companions: ["VERSION"] });
+      await member.lead();
+      const database = await member.create();
+      await writeFile(`${member.directory}/VERSION`, "7");
+      await database.put(3);
+      await member.checkpoint();
+      await member.die();
+      await harm(`${member.directory}/VERSION`);
+      await member.restart();
+      expect((await member.reconcile()).state).toBe("Ahead");
+      member.bootId = "boot-2";
+      await member.restart();
+      expect(await member.reconcile()).toMatchObject({ state: "Following", how: "Repaired" });
+      expect(await readFile(`${member.directory}/VERSION`, "utf8")).toBe("7");
+    },
+  );
+
   test("whose own claim is another's entry now meets another history", async () => {
     const { member } = await primary();
     await member.die();

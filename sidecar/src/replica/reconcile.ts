@@ -1,7 +1,7 @@
 import { MetaMasterError, messageOf } from "../base/errors.js";
 import type { ImagePath, Position } from "../formats/entry.js";
 import type { ImageState } from "../formats/image.js";
-import { findDamage, localAppends } from "./ahead.js";
+import { findDamage, findLostCompanion, localAppends } from "./ahead.js";
 import { CompareSink } from "./compare-sink.js";
 import { setBack } from "./followed.js";
 import { findPosition, ForkFinder, hasHistory, historyMismatch } from "./history.js";
@@ -167,9 +167,10 @@ export class Reconciler {
   /** After another boot of the machine, what the page cache held may be gone or zeros, whatever the sizes say. */
   async #lostBytes(state: Primary, image: ImageState, signal: AbortSignal): Promise<MetaMasterError | undefined> {
     if (state.bootId === this.#parts.run.bootId) return undefined;
-    const [file] = await this.#different(image, signal);
+    const [different] = await this.#different(image, signal);
+    const file = different ?? (await findLostCompanion(this.#parts.tools, image, signal));
     if (file === undefined) return undefined;
-    return new MetaMasterError("LocalDamaged", "corrupt", `${file} has other bytes than the log.`, {
+    return new MetaMasterError("LocalDamaged", "corrupt", `${file} is not what the log holds.`, {
       hint: "The bucket wins: the files are repaired from it, and what the disk holds beyond it goes to quarantine.",
       details: { file },
     });
