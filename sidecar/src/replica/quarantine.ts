@@ -69,6 +69,10 @@ export class Quarantine {
       signal.throwIfAborted();
       await this.#copy(file, `${directory}/files/${file.path}`);
     }
+    // All of it durable before the report says that it is there.
+    await this.#syncAll(directory);
+    await fs.syncDirectory(folders.quarantine);
+    await fs.syncDirectory(folders.root);
     const report: QuarantineReport = {
       directory,
       epoch: diverged.epoch,
@@ -81,7 +85,6 @@ export class Quarantine {
       `${directory}/${REPORT}`,
       Buffer.from(`${JSON.stringify({ ...report, run, files }, undefined, 2)}\n`),
     );
-    await this.#syncAll(directory);
     logger.warn(
       { ...report, files: kept.length },
       `this disk holds what is not part of history; it is kept in ${directory}`,
@@ -167,6 +170,13 @@ export class Quarantine {
     await fs.makeDirectory(dirname(to));
     const kind = databaseFileKind(file.path.slice(file.path.indexOf("/") + 1));
     if (kind !== "append") {
+      // What the master wrote last may not be on the disk yet.
+      const original = await fs.open(file.local, "read");
+      try {
+        await original.sync();
+      } finally {
+        await original.close();
+      }
       await fs.link(file.local, to);
       return;
     }
@@ -192,10 +202,10 @@ export class Quarantine {
 
   async #syncAll(directory: string): Promise<void> {
     const { fs } = this.#tools;
-    for (const { name, kind } of await fs.list(directory))
+    for (const { name, kind } of await fs.list(directory)) {
       if (kind === "directory") await this.#syncAll(`${directory}/${name}`);
+    }
     await fs.syncDirectory(directory);
-    if (directory.startsWith(this.#tools.folders.quarantine)) await fs.syncDirectory(dirname(directory));
   }
 
   async #measure(kept: readonly Kept[]): Promise<QuarantineReport["databases"]> {

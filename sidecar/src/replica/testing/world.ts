@@ -62,13 +62,17 @@ export class World {
   private constructor(root: string) {
     this.root = root;
     this.bucket = new MemoryBucket();
-    this.shelf = {
+    this.shelf = this.shelfOf(this.bucket);
+  }
+
+  shelfOf(bucket: Bucket): SnapshotShelf {
+    return {
       list: async (signal) => {
-        const { objects } = await this.bucket.list(SNAPSHOT_PREFIX, { signal });
+        const { objects } = await bucket.list(SNAPSHOT_PREFIX, { signal });
         return objects.map(({ key }) => Number.parseInt(key.slice(SNAPSHOT_PREFIX.length), 10));
       },
       read: async (slot, signal) => {
-        const bytes = await this.bucket.get(snapshotKey(slot), { signal, maxBytes: 1e9 });
+        const bytes = await bucket.get(snapshotKey(slot), { signal, maxBytes: 1e9 });
         return bytes === undefined ? undefined : await decodeSnapshot(bytes, snapshotKey(slot), this.compression);
       },
     };
@@ -190,7 +194,7 @@ export class Member {
     const { tools } = this;
     return {
       tools,
-      shelf: this.world.shelf,
+      shelf: this.world.shelfOf(this.bucket),
       store: new StateStore(this.fs, tools.folders),
       run: { member: this.name, nonce: this.nonce, bootId: this.bootId },
     };
@@ -321,20 +325,28 @@ export class Member {
   }
 
   /** The files of this disk that are part of an image, as they are. */
-  async disk(): Promise<Files> {
-    const files: Files = new Map();
-    const fs = new NodeFileSystem();
-    const { layout } = this.tools;
-    for (const { root, directory } of layout.roots) {
-      if ((await fs.stat(directory)) === undefined) continue;
-      for (const { name, kind } of await fs.list(directory)) {
-        const path = layout.toImage(`${directory}/${name}`);
-        if (kind === "file" && path?.startsWith(`${root}/`) === true)
-          files.set(path, await fs.readFile(`${directory}/${name}`, 1e9));
-      }
-    }
-    return files;
+  disk(fs: FileSystem = new NodeFileSystem()): Promise<Files> {
+    return diskFiles(fs, this.tools.layout);
   }
+}
+
+/** Databases' files by image path, and, if there are companions, all that lies beside them in the data directory. */
+export async function diskFiles(fs: FileSystem, layout: ImageLayout): Promise<Files> {
+  const files: Files = new Map();
+  const walk = async (directory: string): Promise<void> => {
+    if ((await fs.stat(directory)) === undefined) return;
+    for (const { name, kind } of await fs.list(directory)) {
+      if (name === ".metamaster") continue;
+      const local = `${directory}/${name}`;
+      const path = layout.toImage(local);
+      if (kind === "directory") await walk(local);
+      else if (path !== undefined) files.set(path, await fs.readFile(local, 1e9));
+    }
+  };
+  const { dataDirectory, companions } = layout.layout;
+  if (companions.length > 0) await walk(dataDirectory);
+  else for (const { directory } of layout.roots) await walk(directory);
+  return files;
 }
 
 /** The rows that a RocksDB which opened these files would find; throws if there is a hole. */
@@ -342,12 +354,12 @@ export function rowCount(files: Files, database = "db"): bigint {
   return prefixLength(rowsOf(files, database) ?? new Set());
 }
 
-/** Paths and contents that differ, for messages; [] if equal. Companions are left out. */
+/** Paths and contents that differ, for messages; [] if equal. Empty directories are left out. */
 export function differences(left: Files, right: Files): string[] {
   const found: string[] = [];
   for (const path of new Set([...left.keys(), ...right.keys()])) {
-    if (path.startsWith("@companions/")) continue;
     const [one, two] = [left.get(path), right.get(path)];
+    if (path.startsWith("@companions/") && (one ?? two)?.length === 0) continue;
     if (one === undefined) found.push(`${path}: only right`);
     else if (two === undefined) found.push(`${path}: only left`);
     else if (Buffer.compare(one, two) !== 0) found.push(`${path}: ${one.length} and ${two.length} bytes`);
