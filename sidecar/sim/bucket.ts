@@ -23,7 +23,7 @@ export interface NetworkFaults {
   readonly duplicatedShare: number;
   /** One bit of what is read is wrong; the next reading of that object is right. */
   readonly flippedShare: number;
-  /** Milliseconds, when the call names none. */
+  /** Milliseconds; for the first byte of an answer, and bodies arrive at once here: a call's own deadline counts only if it is shorter. */
   readonly deadlineMs: number;
 }
 
@@ -173,7 +173,7 @@ class Answer<T> {
     this.#incarnation = parts.incarnation;
     this.#signal = call.signal;
     this.#signal?.addEventListener("abort", this.#onAbort, { once: true });
-    const ms = call.deadlineMs ?? parts.route.faults.deadlineMs;
+    const ms = Math.min(call.deadlineMs ?? Infinity, parts.route.faults.deadlineMs);
     this.#deadline = parts.incarnation.after(parts.machine.virtualMs(ms), () => {
       this.fail(new MetaMasterError("BucketTimeout", "transient", `${what}: no answer within ${ms} ms.`));
     });

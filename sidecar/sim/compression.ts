@@ -1,17 +1,23 @@
-import { zstdCompressSync, zstdDecompressSync } from "node:zlib";
 import type { Compression } from "../src/base/compression.js";
 import { MetaMasterError } from "../src/base/errors.js";
 
-/** zstd in line: no thread whose end could come in another order. */
+/**
+ * Nothing is compressed, and no thread's end could come in another order: what a simulation is about is in the bytes' places, not in zstd, which
+ * costs a third of its time. The marker keeps plain and "compressed" bytes from being mixed up.
+ */
+const marker = 0x28;
+
 export const inlineCompression: Compression = {
-  compress: async (bytes) => zstdCompressSync(bytes),
+  compress: async (bytes) => {
+    const packed = new Uint8Array(bytes.length + 1);
+    packed[0] = marker;
+    packed.set(bytes, 1);
+    return packed;
+  },
   decompress: async (bytes, maxBytes) => {
-    try {
-      return zstdDecompressSync(bytes, { maxOutputLength: Math.max(1, maxBytes) });
-    } catch (error) {
-      throw new MetaMasterError("CompressionCorrupt", "corrupt", "the zstd frame is bad or too large", {
-        cause: error,
-      });
+    if (bytes[0] !== marker || bytes.length - 1 > maxBytes) {
+      throw new MetaMasterError("CompressionCorrupt", "corrupt", "the frame is bad or too large");
     }
+    return bytes.slice(1);
   },
 };

@@ -12,8 +12,11 @@ export interface DiskCheck {
   /** What was folded from the log, and where. */
   readonly files: Files;
   readonly slot: number;
-  /** The disk may hold more: longer WALs and MANIFESTs, files that were not shipped. */
-  readonly mayBeAhead: boolean;
+  /**
+   * `Exact`: the image and nothing else. `Followed`: files that later entries removed may still be there, until the state without them is saved.
+   * `Ahead`: a master has gone on since; of what only grows, the image has the beginning.
+   */
+  readonly how: "Exact" | "Followed" | "Ahead";
 }
 
 function localPath(layout: Layout, file: string): string {
@@ -27,26 +30,26 @@ function localPath(layout: Layout, file: string): string {
 }
 
 export function checkDisk(check: DiskCheck): void {
-  const { disk, layout, who, files, slot, mayBeAhead } = check;
+  const { disk, layout, who, files, slot, how } = check;
   const bad = (what: string): Violation => new Violation("DiskIsTheImage", `${who} at slot ${slot}: ${what}`);
   const expected = new Set<string>();
   for (const [name, file] of files) {
     const path = localPath(layout, name);
     expected.add(path);
     const stat = disk.stat(path);
+    if (how === "Ahead" && (stat === undefined || file.kind !== "bytes")) continue;
     if (stat === undefined) throw bad(`${path} is missing`);
     if (file.kind === "directory") continue;
     const have = disk.file(path).data.view();
     const want = bytesOf(file);
-    const growing = mayBeAhead && file.kind === "bytes";
+    const growing = how === "Ahead" && file.kind === "bytes";
     if (growing ? have.length < want.length : have.length !== want.length) {
       throw bad(`${path} has ${have.length} bytes, the image ${want.length}`);
     }
     const at = want.findIndex((byte, index) => have[index] !== byte);
-    if (at !== -1 && !(mayBeAhead && file.kind === "small"))
-      throw bad(`${path} differs at byte ${at} of ${want.length}`);
+    if (at !== -1) throw bad(`${path} differs at byte ${at} of ${want.length}`);
   }
-  if (mayBeAhead) return;
+  if (how !== "Exact") return;
   for (const { path, walPath } of layout.databases) {
     for (const directory of walPath === undefined ? [path] : [path, walPath]) {
       if (!disk.exists(directory)) continue;

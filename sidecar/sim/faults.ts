@@ -90,6 +90,14 @@ export class Faults {
     }
   }
 
+  /** What an operator does about a machine whose master would not die, once it has. */
+  mend(): void {
+    for (const { member, process } of this.#parts.machines) {
+      if (member?.status.halt?.reason === "MasterWillNotDie" && process === undefined)
+        member.resume("MasterWillNotDie");
+    }
+  }
+
   /** Starts it again after a while, as an init system would. */
   restart(machine: Machine): void {
     const { scheduler, random, profile } = this.#parts;

@@ -6,7 +6,7 @@ import { assemble, type Assembled } from "./assembly.js";
 import { SimulatedBucket, type Route } from "./bucket.js";
 import { MachineClock, SimulatedClock } from "./clock.js";
 import { Disk } from "./disk.js";
-import { checkDisk } from "./disk-check.js";
+import { checkDisk, type DiskCheck } from "./disk-check.js";
 import { SimulatedFileSystem } from "./file-system.js";
 import type { History } from "./history.js";
 import { Incarnation, never } from "./incarnation.js";
@@ -65,8 +65,8 @@ export class Machine {
   #runs = 0;
   #thawedMs = -Infinity;
   #frozen = false;
-  /** The epoch of the last master here, while nothing but kills came between. */
-  #lastEpoch: number | undefined;
+  /** The databases are as the last master here left them, half written records and all. */
+  #ownTail = false;
   /** What the next SIGKILL to a master here takes. */
   dyingMs = 0;
 
@@ -143,7 +143,8 @@ export class Machine {
       this.#run(sidecar, random).catch((error: unknown) => {
         if (!incarnation.alive) return;
         // What `main` would print before it exits; whatever started it starts it again.
-        if (error instanceof MetaMasterError && error.kind !== "corrupt") this.#exited(sidecar, messageOf(error));
+        const expected = error instanceof MetaMasterError && error.kind !== "corrupt";
+        if (expected || sidecar.stop.signal.aborted) this.#exited(sidecar, messageOf(error));
         else report(error);
       });
     });
@@ -229,7 +230,6 @@ export class Machine {
     const process = this.#process;
     this.#process = undefined;
     process?.incarnation.crash();
-    this.#lastEpoch = undefined;
   }
 
   async #run(sidecar: Sidecar, random: SeededRandom): Promise<void> {
@@ -260,9 +260,12 @@ export class Machine {
       mutation,
       signal: stop.signal,
       onIdle: (slot) => {
-        if (incarnation.alive && random.chance(0.3)) this.#check(slot, false);
+        if (incarnation.alive && random.chance(0.3)) this.#check(slot, "Followed");
       },
-      onSealed: (slot, ahead) => this.#check(slot, ahead),
+      onSealed: (slot, ahead) => {
+        this.#ownTail = ahead;
+        this.#check(slot, ahead ? "Ahead" : "Exact");
+      },
     });
     if (!incarnation.alive) return never();
     sidecar.member = assembled.member;
@@ -294,11 +297,11 @@ export class Machine {
   }
 
   /** The disk against the log, folded independently. */
-  #check(slot: number, mayBeAhead: boolean): void {
+  #check(slot: number, how: DiskCheck["how"]): void {
     const { ledger, report } = this.#world;
     try {
       const { disk, layout, name } = this;
-      checkDisk({ disk, layout, who: name, files: ledger.filesAt(slot), slot, mayBeAhead });
+      checkDisk({ disk, layout, who: name, files: ledger.filesAt(slot), slot, how });
     } catch (error) {
       report(error);
     }
@@ -312,8 +315,8 @@ export class Machine {
     const { scheduler, history, trace, profile, report, quiet } = this.#world;
     const incarnation = new Incarnation(scheduler, `${this.name}.master`);
     const random = this.#random.stream(`master ${epoch} ${scheduler.steps}`);
-    const reopens = this.#lastEpoch === epoch;
-    this.#lastEpoch = epoch;
+    const reopens = this.#ownTail;
+    this.#ownTail = true;
     trace.line(this.name, `the master opens epoch ${epoch}${reopens ? " again" : ""}`);
     const workload = new Workload(profile.master.workload, {
       disk: this.disk,

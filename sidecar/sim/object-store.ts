@@ -17,7 +17,7 @@ export interface StoreView {
     call: {
       readonly maxBytes: number;
       readonly range?: { readonly offset: number; readonly length: number } | undefined;
-      /** In [0, 1): damage the answer there, unless the last answer about this object was damaged. */
+      /** In [0, 1): damage the answer there, unless this process got a damaged answer about this object before. */
       readonly flipAt?: number;
     },
   ): Promise<Uint8Array | undefined>;
@@ -62,12 +62,10 @@ export class ObjectStore {
       },
       get: async (key, { maxBytes, range, flipAt }) => {
         const bytes = await objects.get(key, { maxBytes, range });
-        const damage = flipAt !== undefined && bytes !== undefined && bytes.length > 0 && !this.#damaged.has(key);
-        if (!damage) {
-          this.#damaged.delete(key);
-          return bytes;
-        }
-        this.#damaged.add(key);
+        const once = `${who} ${key}`;
+        const damage = flipAt !== undefined && bytes !== undefined && bytes.length > 0 && !this.#damaged.has(once);
+        if (!damage) return bytes;
+        this.#damaged.add(once);
         const bit = Math.floor(flipAt * bytes.length * 8);
         bytes[bit >>> 3] = (bytes[bit >>> 3] ?? 0) ^ (1 << (bit & 7));
         return bytes;

@@ -29,12 +29,12 @@ export interface Profile {
 }
 
 export function profileOf(random: SeededRandom): Profile {
-  const leaseMs = random.pick([1000, 1500, 3000]);
+  const leaseMs = random.pick([1000, 1000, 2000]);
   return {
     members: random.pick([3, 3, 3, 4, 5]),
     leaseMs,
     onBucketLoss: random.chance(0.9) ? "Fence" : "Hold",
-    chaosMs: random.between(4, 16) * leaseMs,
+    chaosMs: random.between(3, 10) * leaseMs,
     faultEveryMs: random.pick([0.3, 1, 3]) * leaseMs,
     network: networkOf(random),
     files: {

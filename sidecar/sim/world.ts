@@ -178,6 +178,7 @@ class World {
 
   /** One primary with nothing left to ship, and everybody else at the image that it has. */
   #agreed(): boolean {
+    this.#faults.mend();
     const [primary, ...others] = this.#primaries();
     if (primary?.process?.settled !== true || others.length > 0) return false;
     if (!this.#lastBarrier(primary)) return false;
@@ -209,7 +210,7 @@ class World {
     const [primary] = this.#primaries();
     for (const machine of this.#machines) {
       const { disk, layout, name } = machine;
-      checkDisk({ disk, layout, who: name, files, slot, mayBeAhead: machine === primary });
+      checkDisk({ disk, layout, who: name, files, slot, how: machine === primary ? "Ahead" : "Followed" });
       const rows = machine.recoverableRows();
       const written = primary?.process?.written;
       if (rows !== written) {

@@ -36,7 +36,7 @@ export function masterProfile(random: SeededRandom, dataDirectory: string): Mast
       hugeBytes: 20_000,
     },
     process: {
-      writeEveryMs: random.pick([20, 60, 200]),
+      writeEveryMs: random.pick([30, 100, 300]),
       jobEveryMs: random.pick([100, 400, 1500]),
       stepMsMax: random.pick([1, 5, 20]),
       barrierShare: random.pick([0.2, 0.6, 1]),

@@ -27,7 +27,7 @@ export interface WorkloadParts {
   readonly history: History;
   readonly who: string;
   readonly epoch: number;
-  /** Nothing but a kill lies between this open and the last one on the same disk. */
+  /** The last master here left the databases as they are: a record may be half written. */
   readonly reopens: boolean;
 }
 

@@ -1,0 +1,214 @@
+import type { Clock } from "../src/base/clock.js";
+import type { FileSystem } from "../src/base/file-system.js";
+import type { Logger } from "../src/base/log.js";
+import type { Processes } from "../src/base/processes.js";
+import type { Random } from "../src/base/random.js";
+import type { Bucket } from "../src/bucket/bucket.js";
+import { retrying } from "../src/bucket/retry.js";
+import type { WriterId } from "../src/formats/entry.js";
+import { makeClaim } from "../src/log/claim.js";
+import { BucketLogReader } from "../src/log/log-reader.js";
+import { putDefaults, type PutSettings } from "../src/log/slot-put.js";
+import { LogElection } from "../src/member/log-election.js";
+import type { Master } from "../src/member/master.js";
+import { Member } from "../src/member/member.js";
+import type { MemberComponents, ShipperInput } from "../src/member/context.js";
+import type { MemberEnd } from "../src/member/context.js";
+import { defaultMemberSettings, type MemberSettings } from "../src/member/settings.js";
+import { DirectoryLock } from "../src/replica/directory-lock.js";
+import { ImageLayout } from "../src/replica/layout-map.js";
+import type { Layout } from "../src/replica/layout.js";
+import { LocalFolders } from "../src/replica/local-folders.js";
+import { LocalReplica } from "../src/replica/local-replica.js";
+import { quarantineDefaults } from "../src/replica/quarantine.js";
+import type { Follower, Shipper } from "../src/replica/replica.js";
+import { noMetrics } from "../src/replica/ship/settings.js";
+import { PrimaryShipper } from "../src/replica/ship/shipper.js";
+import { StateStore } from "../src/replica/state.js";
+import type { ReplicaTools } from "../src/replica/tools.js";
+import { inlineCompression } from "./compression.js";
+import { interimCluster, InterimSnapshots } from "./interim.js";
+import type { Mutation } from "./mutation.js";
+import type { Profile } from "./profile.js";
+import { FileRecords } from "./records.js";
+
+export interface AssemblyParts {
+  readonly name: string;
+  readonly nonce: string;
+  readonly bootId: string;
+  readonly pid: number;
+  readonly isAlive: (pid: number) => boolean;
+  readonly profile: Profile;
+  readonly layout: Layout;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly fs: FileSystem;
+  /** One attempt a call. */
+  readonly bucket: Bucket;
+  readonly master: Master;
+  readonly logger: Logger;
+  readonly mutation: Mutation;
+  readonly signal: AbortSignal;
+  /** A follower looked at the end and has nothing under way: the disk is the image at `slot`. */
+  readonly onIdle: (slot: number) => void;
+  /** A master is about to open what the disk holds: the image at `slot`, or more of it. */
+  readonly onSealed: (slot: number, ahead: boolean) => void;
+}
+
+export interface Assembled {
+  readonly member: Member;
+  run(signal: AbortSignal): Promise<MemberEnd>;
+}
+
+function memberSettings({ name, nonce, profile }: AssemblyParts): MemberSettings {
+  const { leaseMs } = profile;
+  const defaults = defaultMemberSettings({ member: name, nonce }, leaseMs);
+  return {
+    ...defaults,
+    health: { intervalMs: leaseMs / 8, timeoutMs: leaseMs / 8, failureThreshold: 3 },
+    failover: { restartGraceMs: 2 * leaseMs, openTimeoutMs: 8 * leaseMs },
+    stop: { graceMs: leaseMs, shipTimeoutMs: 2 * leaseMs },
+    switchover: { reservedMs: leaseMs },
+    killWithinMs: leaseMs / 2,
+    saveIntervalMs: leaseMs,
+    retry: { minMs: 20, maxMs: leaseMs },
+  };
+}
+
+/** Builds one member of the product's own parts, as `main` does, over simulated ones. */
+export async function assemble(parts: AssemblyParts): Promise<Assembled> {
+  const { fs, clock, random, logger, mutation, signal, profile, layout, nonce, name, bootId } = parts;
+  const bucket = mutation.bucket?.(parts.bucket) ?? parts.bucket;
+  const retried = retrying(bucket, {
+    clock,
+    random,
+    policy: {
+      attempt: { callMs: 600, minBytesPerSecond: 1_000_000 },
+      totalMs: 2 * profile.leaseMs,
+      firstPauseMs: 10,
+      maxPauseMs: 300,
+    },
+    onRetry: () => undefined,
+  });
+  const folders = new LocalFolders(layout.dataDirectory);
+  const self = { pid: parts.pid, startTime: String(parts.pid), bootId };
+  const processes: Processes = { self, isAlive: async ({ pid }) => parts.isAlive(pid) };
+  const lock = await DirectoryLock.acquire(fs, folders, processes, nonce, logger);
+  const cluster = await interimCluster(retried, random, clock, signal);
+  const realReader = new BucketLogReader({ cluster, bucket: retried, compression: inlineCompression });
+  const reader = mutation.reader?.(realReader) ?? realReader;
+  const snapshots = new InterimSnapshots(cluster, retried, clock);
+  const tools: ReplicaTools = {
+    fs,
+    clock,
+    bucket: retried,
+    reader,
+    logger,
+    progress: { report: () => undefined },
+    layout: new ImageLayout(layout),
+    folders,
+    fetch: { rangeBytes: 4096, parallelRanges: 4, parallelFiles: 2 },
+  };
+  const store = new StateStore(fs, folders);
+  const replica = new LocalReplica(
+    { tools, shelf: snapshots, store, run: { member: name, nonce, bootId } },
+    { bootstrap: "New", quarantine: quarantineDefaults },
+  );
+  const put: PutSettings = { ...putDefaults, tryMs: 400, pauseMaxMs: 200 };
+  const writer: WriterId = { member: name, nonce };
+  const realClaim = makeClaim(
+    { cluster: cluster.uid, writer },
+    { bucket, clock, random, compression: inlineCompression, onTrouble: () => undefined },
+    put,
+  );
+  const claim = mutation.claim?.(realClaim) ?? realClaim;
+  const election = new LogElection(
+    { member: name, leaseMs: profile.leaseMs, onBucketLoss: profile.onBucketLoss },
+    { clock, random, logger },
+  );
+  const components: MemberComponents = {
+    clock,
+    random,
+    logger,
+    records: new FileRecords(fs, `${layout.dataDirectory}/.metamaster/records`),
+    reader,
+    claim: async (end, epoch, claimSignal) => {
+      const result = await claim(end, epoch, claimSignal);
+      if (result.outcome === "lost" || mutation.writer === undefined) return result;
+      return { ...result, writer: mutation.writer(result.writer) };
+    },
+    election: mutation.election?.(election) ?? election,
+    master: parts.master,
+    reconcile: (reconcileSignal) => replica.reconcile(reconcileSignal),
+    makeFollower: (image) =>
+      watched(parts, mutation.follower?.(replica.makeFollower(image)) ?? replica.makeFollower(image)),
+    sealAhead: async (image, at, epoch) => {
+      const sealed = await replica.sealAhead(image, at, epoch);
+      parts.onSealed(at.slot, true);
+      return sealed;
+    },
+    makeShipper: (input) => {
+      const shipper: Shipper = makeShipper(parts, input, retried, snapshots);
+      return mutation.shipper?.(shipper) ?? shipper;
+    },
+  };
+  const member = new Member(memberSettings(parts), mutation.components?.(components) ?? components);
+  return {
+    member,
+    run: async (runSignal) => {
+      const end = await member.run(runSignal);
+      await lock.release();
+      return end;
+    },
+  };
+}
+
+function makeShipper(parts: AssemblyParts, input: ShipperInput, bucket: Bucket, snapshots: InterimSnapshots): Shipper {
+  const { fs, clock, random, logger, layout, profile } = parts;
+  const { ship } = profile;
+  return new PrimaryShipper(
+    {
+      layout,
+      wal: { maxDelayMs: ship.maxDelayMs, maxSpoolBytes: ship.maxSpoolBytes },
+      checkpoint: { intervalMs: ship.checkpointIntervalMs, walBytes: ship.checkpointWalBytes },
+      transfer: { parallel: ship.parallel },
+      entryBodyBytesMax: ship.entryBodyBytesMax,
+      baseAfterSlots: ship.baseAfterSlots,
+    },
+    {
+      fs,
+      clock,
+      random,
+      bucket,
+      writer: input.writer,
+      logger,
+      progress: { report: () => undefined },
+      metrics: noMetrics,
+      image: input.image,
+      snapshots,
+    },
+  );
+}
+
+/** Tells when the follower's disk must equal its image. */
+function watched(parts: AssemblyParts, follower: Follower): Follower {
+  return {
+    get image() {
+      return follower.image;
+    },
+    get seen() {
+      return follower.seen;
+    },
+    poll: async (signal) => {
+      const entries = await follower.poll(signal);
+      if (entries.length === 0) parts.onIdle(follower.image.position.slot);
+      return entries;
+    },
+    save: () => follower.save(),
+    seal: async (claim, epoch) => {
+      const image = await follower.seal(claim, epoch);
+      parts.onSealed(claim.slot, false);
+      return image;
+    },
+  };
+}
