@@ -10,6 +10,10 @@ let b: Machine;
 const never = new AbortController().signal;
 const crash = { code: 1, signal: undefined };
 
+function foreign(): Promise<never> {
+  return Promise.reject(new MetaMasterError("ForeignCluster", "invalid", "uid differs", { hint: "look" }));
+}
+
 beforeEach(() => {
   world = new World();
   a = world.machine("a");
@@ -117,9 +121,7 @@ describe("a master in trouble", () => {
 
 describe("halted", () => {
   test("stays so over a restart until resumed with the reason named", async () => {
-    const broken = () =>
-      Promise.reject(new MetaMasterError("ForeignCluster", "invalid", "uid differs", { hint: "look" }));
-    a.start({}, { reconcile: broken });
+    a.start({}, { reconcile: foreign });
     await world.until(() => a.role === "Halted");
     a.crash();
     a.start();

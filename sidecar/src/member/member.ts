@@ -3,7 +3,14 @@ import type { CheckpointReason, ShipStatus } from "../replica/replica.js";
 import type { Position } from "../formats/entry.js";
 import type { Barrier } from "../replica/replica.js";
 import { Backoff } from "./backoff.js";
-import type { MemberComponents, MemberContext, MemberEnd, MemberMemory, Next } from "./context.js";
+import {
+  stopped,
+  type MemberComponents,
+  type MemberContext,
+  type MemberEnd,
+  type MemberMemory,
+  type Next,
+} from "./context.js";
 import { switchoverRefusal } from "./decisions.js";
 import { killMaster, fence } from "./fencing.js";
 import { Resumption, resumeRefusal, stayHalted } from "./halted.js";
@@ -100,9 +107,9 @@ export class Member {
   async run(signal: AbortSignal): Promise<MemberEnd> {
     if (this.#begun) throw new MetaMasterError("AlreadyRunning", "invalid", "a member runs once");
     this.#begun = true;
-    const { context, first } = await this.#begin(signal);
     const backoff = new Backoff(this.#components.random, this.#settings.retry);
-    let next: Next = first;
+    const context = await this.#begin(signal, backoff);
+    let next = this.#first(context);
     while (next.to !== "End") {
       try {
         next = await this.#enter(context, next);
@@ -167,13 +174,29 @@ export class Member {
     return term;
   }
 
-  async #begin(stop: AbortSignal): Promise<{ context: MemberContext; first: Next }> {
-    const { records } = this.#components;
+  /** What earlier runs left. A halt must be known for certain; a disk that can't be read or written now is tried again. */
+  async #begin(stop: AbortSignal, backoff: Backoff): Promise<MemberContext> {
+    const { records, clock, logger } = this.#components;
     const { member, nonce } = this.#settings;
-    const earlier = await records.beginRun(nonce);
-    this.#memory.failovers = [...(await records.readFailovers())];
-    const halt = await records.readHalt();
-    const context: MemberContext = {
+    let earlier: readonly string[] = [];
+    while (!stop.aborted) {
+      try {
+        this.#memory.halt = await records.readHalt();
+        this.#memory.failovers = [...(await records.readFailovers())];
+        earlier = await records.beginRun(nonce);
+        this.#memory.trouble = undefined;
+        break;
+      } catch (error) {
+        this.#memory.trouble = messageOf(error);
+        logger.warn(
+          { err: error },
+          `the records of earlier runs can't be read or written, trying again: ${messageOf(error)}`,
+        );
+        await pause(clock, backoff.nextMs(), stop);
+      }
+    }
+    backoff.reset();
+    return {
       settings: this.#settings,
       components: this.#components,
       board: this.#board,
@@ -183,7 +206,12 @@ export class Member {
       hurry: this.#hurry.signal,
       memory: this.#memory,
     };
-    return { context, first: halt === undefined ? { to: "Syncing", reason: "starting" } : { to: "Halted", halt } };
+  }
+
+  #first(context: MemberContext): Next {
+    if (context.stop.aborted) return stopped(context);
+    const { halt } = this.#memory;
+    return halt === undefined ? { to: "Syncing", reason: "starting" } : { to: "Halted", halt };
   }
 
   async #enter(context: MemberContext, next: Exclude<Next, { to: "End" }>): Promise<Next> {

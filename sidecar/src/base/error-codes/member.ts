@@ -23,10 +23,20 @@ export const memberErrorCodes: ErrorCodes = {
     meaning: "This member is no longer primary; what was asked for can't be confirmed.",
     remedy: "Ask the new primary: `metamaster status` says who it is.",
   },
+  MasterStartFailed: {
+    kind: ["invalid", "transient"],
+    meaning: "The master's command, or the watchdog beside it, could not be started.",
+    remedy: "Check the command after `--`, its directory and permissions; it is tried again, then handed over.",
+  },
   MasterStillRunning: {
     kind: "conflict",
     meaning: "The member can't be resumed while its master has not ended.",
     remedy: "End the master by hand, or reboot the machine, then resume.",
+  },
+  MasterWillNotDie: {
+    kind: "transient",
+    meaning: "The master did not end after SIGKILL, or somebody else holds the LOCK of a database.",
+    remedy: "End the process that the message names, or reboot the machine; nothing is claimed or acknowledged meanwhile.",
   },
   MemberStopped: {
     kind: "transient",
@@ -42,6 +52,11 @@ export const memberErrorCodes: ErrorCodes = {
     kind: "conflict",
     meaning: "This member isn't primary: nothing is made durable here.",
     remedy: "Ask the primary: `metamaster status` says who it is.",
+  },
+  PlatformUnsupported: {
+    kind: "invalid",
+    meaning: "This machine lacks what supervising a master needs.",
+    remedy: "Run `metamaster run` on Linux, with /proc mounted.",
   },
   ResumeReasonMismatch: {
     kind: "invalid",

@@ -115,15 +115,16 @@ export class Machine {
       ...override,
     };
     this.member = new Member(full, components);
-    this.member.run(this.stop.signal).then(
-      (end) => {
-        this.end = end;
-      },
-      (error: unknown) => {
-        this.failure = error;
-      },
-    );
+    void this.#run(this.member);
     return this;
+  }
+
+  async #run(member: Member): Promise<void> {
+    try {
+      this.end = await member.run(this.stop.signal);
+    } catch (error) {
+      this.failure = error;
+    }
   }
 
   get role(): string {
