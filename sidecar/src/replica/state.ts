@@ -1,3 +1,4 @@
+import { dirname } from "node:path";
 import { MetaMasterError, hasCode, messageOf } from "../base/errors.js";
 import type { FileSystem } from "../base/file-system.js";
 import type { ImagePath, Position } from "../formats/entry.js";
@@ -47,6 +48,7 @@ export type StateFound =
 export class StateStore {
   readonly #fs: FileSystem;
   readonly #folders: LocalFolders;
+  #rooted = false;
 
   constructor(fs: FileSystem, folders: LocalFolders) {
     this.#fs = fs;
@@ -73,8 +75,24 @@ export class StateStore {
 
   /** Old or new content after any crash. */
   async write(state: LocalState): Promise<void> {
-    await this.#fs.makeDirectory(this.#folders.root);
+    if (!this.#rooted) await this.#root();
     await this.#fs.writeFileAtomic(this.#folders.state, encodeState(state));
+  }
+
+  /** A state is of no use if a power failure takes the directory that it lies in. */
+  async #root(): Promise<void> {
+    await this.#fs.makeDirectory(this.#folders.root);
+    for (let path = dirname(this.#folders.root); ; path = dirname(path)) {
+      try {
+        await this.#fs.syncDirectory(path);
+      } catch (error) {
+        // Directories above that we may not read are not ours, and were there before.
+        if (!hasCode(error, "FileDenied")) throw error;
+        break;
+      }
+      if (path === dirname(path)) break;
+    }
+    this.#rooted = true;
   }
 }
 
