@@ -100,6 +100,17 @@ describe("a barrier", () => {
     expect(await bench.prefixes()).toBe(0n);
   });
 
+  test("with nothing new of a primary that was found fenced meanwhile rejects", async () => {
+    await open();
+    const database = await bench.create();
+    bench.start();
+    await database.put(1);
+    await bench.barrier();
+    bench.pen.fence();
+    await expect(bench.barrier()).rejects.toMatchObject({ kind: "fenced" });
+    expect(await bench.ended()).toMatchObject({ kind: "fenced" });
+  });
+
   test("says why when the checkpoint that WAL waits for fails", async () => {
     await open();
     const database = await bench.create();
@@ -136,6 +147,22 @@ describe("a barrier", () => {
     await bench.barrier();
     expect(await bench.prefixes()).toBe(4n);
   });
+});
+
+test("WALs behind a damaged one are not shipped without it", async () => {
+  await open();
+  const database = await bench.create();
+  bench.start();
+  await database.put(1);
+  await bench.barrier();
+  const bad = Buffer.from(database.batch(1, 100));
+  bad[20] = (bad[20] ?? 0) ^ 0xff;
+  await database.appendRaw(bad);
+  await database.put(1);
+  await database.switchWal();
+  await database.put(3);
+  await expect(bench.barrier()).rejects.toMatchObject({ cause: { code: "WalCorrupt" } });
+  expect(await bench.prefixes()).toBe(1n);
 });
 
 describe("the end", () => {

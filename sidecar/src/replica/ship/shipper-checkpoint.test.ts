@@ -135,6 +135,75 @@ describe("tables", () => {
     expect(await bench.prefixes()).toBe(6n);
   });
 
+  test("links keep tables that are compacted away before their turn comes", async () => {
+    const bucket = new CountingBucket();
+    await open({ bucket, settings: { transfer: { parallel: 1 } } });
+    const database = await bench.create();
+    bench.start();
+    await bench.barrier();
+    for (let table = 0; table < 3; table++) {
+      await database.put(3);
+      await database.flush();
+    }
+    const names = database.tableFiles.map((path) => path.slice(path.lastIndexOf("/") + 1));
+    const { promise, resolve } = Promise.withResolvers<void>();
+    let waiting = false;
+    bucket.before = () => {
+      waiting = true;
+      return promise;
+    };
+    const checkpoint = bench.checkpoint();
+    await bench.until(() => waiting);
+    await database.compact();
+    resolve();
+    await checkpoint;
+    expect(bucket.puts.slice(0, 3).map((key) => key.split("/")[3]?.slice(0, 10))).toEqual(names);
+    expect(await bench.prefixes()).toBe(9n);
+  });
+
+  test("a binding edit overtakes a checkpoint under way: it is made again, and takes nothing away", async () => {
+    const bucket = new CountingBucket();
+    await open({ bucket });
+    const database = await bench.create();
+    bench.start();
+    await bench.barrier();
+    await database.put(3);
+    await database.flush();
+    const { promise, resolve } = Promise.withResolvers<void>();
+    let waiting = false;
+    bucket.before = () => {
+      waiting = true;
+      return promise;
+    };
+    const checkpoint = bench.checkpoint();
+    await bench.until(() => waiting);
+    await database.ingest(5);
+    await database.put(1);
+    const barrier = bench.barrier();
+    setTimeout(resolve, 30);
+    await Promise.all([checkpoint, barrier]);
+    expect(await bench.prefixes()).toBe(9n);
+  });
+
+  test("larger than an entry takes effect as a whole", async () => {
+    await open({ settings: { entryBodyBytesMax: 8 * 1024 } });
+    const database = await bench.create();
+    bench.start();
+    await bench.barrier();
+    for (let round = 0; round < 3; round++) {
+      for (let table = 0; table < 20; table++) {
+        await database.put(20);
+        await database.flush();
+      }
+      await database.compact();
+      for (let batch = 0; batch < 20; batch++) await database.put(10, 100);
+      bench.shipper.masterStarting();
+      await bench.barrier();
+    }
+    expect(bench.pen.entries.some(({ header }) => header.more)).toBe(true);
+    expect(await bench.prefixes()).toBe(1800n);
+  });
+
   test("a reopen while a checkpoint is brought up makes it void; another follows", async () => {
     const bucket = new CountingBucket();
     await open({ bucket });
@@ -348,7 +417,7 @@ describe("what can't be replicated", () => {
     expect(await bench.prefixes()).toBe(4n);
   });
 
-  test("an older copy put in the place of a database, whose numbers are used again", async () => {
+  test("an older copy put in the place of a database: numbers, and even sizes, are those of other tables", async () => {
     await open();
     const database = await bench.create();
     await database.put(10);
@@ -359,18 +428,23 @@ describe("what can't be replicated", () => {
     const copy = database.clone();
     bench.start();
     await bench.barrier();
-    await database.put(30);
-    await database.flush();
-    await database.put(1);
+    for (let table = 0; table < 3; table++) {
+      await database.flush();
+      await database.put(1);
+    }
     await bench.checkpoint();
+    const images = [...(await bench.replay())];
     await rm(`${bench.directory}/db`, { recursive: true });
     await cp(`${bench.directory}/copy`, `${bench.directory}/db`, { recursive: true });
-    await copy.reopen();
-    await copy.put(2);
-    await copy.flush();
+    // Row 11 is lost and written again: its table has number and size of the one that has row 13 in the image.
+    await copy.reopen(1);
+    await copy.switchWal();
     await copy.put(1);
+    await copy.flush();
+    const reused = copy.tableFiles.at(-1)?.split("/").at(-1);
+    expect(images.map(([file]) => file)).toContain(`db/${reused}`);
     await bench.barrier();
-    expect(await bench.prefixes()).toBe(14n);
+    expect(await bench.prefixes()).toBe(11n);
   });
 
   test("a database that does not exist yet is waited for", async () => {

@@ -1,8 +1,31 @@
 import { afterEach, describe, expect, test } from "@jest/globals";
 import { MetaMasterError } from "../../base/errors.js";
+import type { ByteSource, CallOptions } from "../../bucket/bucket.js";
+import { MemoryBucket } from "../../bucket/testing/memory-bucket.js";
 import { NodeFileSystem } from "../../base/node-file-system.js";
 import { Bench, type BenchOptions } from "./testing/harness.js";
 import { HookedFileSystem } from "./testing/hooked-file-system.js";
+
+/** Puts of tables wait while it is closed. */
+class GatedBucket extends MemoryBucket {
+  waiting = 0;
+  #gate: { readonly promise: Promise<void>; readonly resolve: () => void } | undefined;
+
+  shut(): void {
+    this.#gate = Promise.withResolvers<void>();
+  }
+
+  open(): void {
+    this.#gate?.resolve();
+    this.#gate = undefined;
+  }
+
+  override async put(key: string, source: ByteSource, call: CallOptions): Promise<void> {
+    this.waiting++;
+    await this.#gate?.promise;
+    await super.put(key, source, call);
+  }
+}
 
 let bench: Bench;
 
@@ -62,6 +85,39 @@ describe("the master is started again", () => {
     await bench.barrier();
     expect(bench.shipper.status.gaps).toBe(1);
     expect(await bench.prefixes()).toBe(13n);
+  });
+
+  test("old WALs that are still there are no sequence that goes back", async () => {
+    await open();
+    const database = await bench.create();
+    bench.start();
+    await database.put(10);
+    await bench.barrier();
+    await database.switchWal();
+    await database.put(10);
+    await database.reopen(0, { keepWals: true });
+    await database.put(5);
+    await bench.barrier();
+    expect(bench.shipper.status.gaps).toBe(0);
+    expect(await bench.prefixes()).toBe(25n);
+  });
+
+  test("masterStarting while a checkpoint is under way asks for another", async () => {
+    const bucket = new GatedBucket();
+    await open({ bucket });
+    const database = await bench.create();
+    await database.put(1);
+    await database.flush();
+    bucket.shut();
+    bench.start();
+    await bench.until(() => bucket.waiting > 0);
+    bench.shipper.masterStarting();
+    await database.put(1);
+    bucket.open();
+    await bench.barrier();
+    const kinds = bench.pen.entries.map(({ header }) => header.kind);
+    expect(kinds).toEqual(["checkpoint", "checkpoint"]);
+    expect(await bench.prefixes()).toBe(2n);
   });
 
   test("masterStarting holds WAL until a checkpoint that began after it", async () => {
@@ -278,5 +334,23 @@ describe("WALs that go", () => {
     bench.pen.back();
     await bench.barrier();
     expect(await bench.prefixes()).toBe(41n);
+  }, 20_000);
+
+  test("let go while the checkpoint that needs them is brought up: another cut, no hole", async () => {
+    const bucket = new GatedBucket();
+    await open({ bucket, settings: { wal: { maxDelayMs: 20, maxSpoolBytes: 5_000 } } });
+    const database = await bench.create();
+    await database.put(1);
+    await database.flush();
+    await database.put(10, 1_000);
+    bucket.shut();
+    bench.start();
+    await bench.until(() => bucket.waiting > 0);
+    await database.flush();
+    await database.put(1);
+    await bench.until(() => bench.shipper.status.gaps > 0);
+    bucket.open();
+    await bench.barrier();
+    expect(await bench.prefixes()).toBe(12n);
   }, 20_000);
 });

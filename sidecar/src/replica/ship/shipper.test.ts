@@ -1,5 +1,8 @@
+import { appendFile } from "node:fs/promises";
 import { afterEach, describe, expect, test } from "@jest/globals";
+import { NodeFileSystem } from "../../base/node-file-system.js";
 import { Bench, type BenchOptions } from "./testing/harness.js";
+import { HookedFileSystem } from "./testing/hooked-file-system.js";
 import { rowsOf } from "./testing/recover.js";
 
 let bench: Bench;
@@ -141,6 +144,32 @@ describe("shipping one database", () => {
     expect(files.filter((file) => file.startsWith("db@wal/"))).toHaveLength(1);
     expect(files.filter((file) => file.startsWith("db/") && file.endsWith(".log"))).toHaveLength(0);
   });
+});
+
+test("a WAL is measured after the next one: rows that come in between make no hole", async () => {
+  const fs = new HookedFileSystem(new NodeFileSystem());
+  await open({ fs });
+  const database = await bench.create();
+  bench.start();
+  await database.put(1);
+  await bench.barrier();
+  const older = database.walFile;
+  const late = database.batch(5);
+  await database.switchWal();
+  await bench.barrier();
+  const newer = database.walFile;
+  let looked = 0;
+  fs.before = async (call, path) => {
+    if (call !== "stat" || (path !== older && path !== newer) || ++looked !== 2) return;
+    // Between the two looks of one cut the older WAL gets its last rows and the newer its first.
+    await appendFile(older, late);
+    await database.put(5);
+  };
+  await bench.barrier();
+  await bench.barrier();
+  expect(looked).toBeGreaterThan(2);
+  expect(await bench.prefixes()).toBe(11n);
+  expect(bench.shipper.status.gaps).toBe(0);
 });
 
 describe("binding edits", () => {

@@ -219,7 +219,7 @@ export class ModelDatabase {
   }
 
   /** The process died and was started again: what the WALs hold is flushed, MANIFEST and WAL are new. `lost`: so many last rows are lost. */
-  async reopen(lost = 0): Promise<void> {
+  async reopen(lost = 0, { keepWals = false } = {}): Promise<void> {
     this.#sequence -= BigInt(lost);
     this.#unflushed = this.#unflushed.filter((row) => row <= this.#sequence);
     const old = this.manifestFile;
@@ -229,7 +229,7 @@ export class ModelDatabase {
     this.#manifestNumber = this.#nextFile++;
     await this.#startManifest();
     await this.#fs.unlink(old);
-    await this.deleteOldWals();
+    if (!keepWals) await this.deleteOldWals();
   }
 
   #take(count: number): bigint[] {
