@@ -78,6 +78,8 @@ inline rocksdb::Options DatabaseOptions(const Flags& flags) {
   options.atomic_flush = flags.Has("atomic-flush");
   options.manual_wal_flush = flags.Has("manual-wal-flush");
   options.wal_dir = flags.Text("wal-dir");
+  // RocksDB turns recycling off in the other modes (db/db_impl/db_impl_open.cc, SanitizeOptions).
+  if (options.recycle_log_file_num > 0) options.wal_recovery_mode = rocksdb::WALRecoveryMode::kSkipAnyCorruptedRecords;
   options.max_background_jobs = 2;
   if (flags.Has("wal-compression")) options.wal_compression = rocksdb::kZSTD;
   if (flags.Has("wal-ttl")) options.WAL_ttl_seconds = flags.Number("wal-ttl", 60);
