@@ -24,10 +24,11 @@ export class Directories {
       if (stat !== undefined) throw blocked(directory);
       if (dirname(directory) !== directory) await this.ensure(dirname(directory));
       await this.#fs.makeDirectory(directory);
-      this.changed(dirname(directory));
     } else if (!trusted && this.#trusted.some((root) => directory.startsWith(`${root}/`))) {
       await this.ensure(dirname(directory));
     }
+    // One that was there may be of a run that died before it made the name durable.
+    this.changed(dirname(directory));
     this.#known.add(directory);
   }
 

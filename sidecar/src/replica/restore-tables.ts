@@ -87,11 +87,22 @@ export class TableRestore {
         missing.push([path, table]);
         continue;
       }
+      // Read just now, so it costs nothing; who wrote it may not have.
+      if (!believed) await this.#sync(local);
       this.#sources.set(sha256, local);
       this.placed.set(path, identityOf(stat));
       this.reusedBytes += table.size;
     }
     return missing;
+  }
+
+  async #sync(local: string): Promise<void> {
+    const file = await this.#tools.fs.open(local, "read");
+    try {
+      await file.sync();
+    } finally {
+      await file.close();
+    }
   }
 
   /** Files under other names that the state knows by digest. */

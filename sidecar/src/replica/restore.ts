@@ -59,6 +59,7 @@ export async function restore(
     await placeSmall(tools, disk, image);
     await removeOthers(tools, disk, image);
     await disk.sync();
+    await syncKept(tools, disk, image, tables.placed);
     await proveExact(tools, image);
     const identities = await identitiesOf(tools, image);
     await store.write(stateOf(parts, { role: "follower", image, identities, epoch: image.epoch }));
@@ -241,6 +242,31 @@ async function identitiesOf({ fs, layout }: ReplicaTools, image: ImageState): Pr
     if (stat !== undefined) identities.set(path, identityOf(stat));
   }
   return identities;
+}
+
+/**
+ * What was right already may be what a killed run wrote, or the master, and nobody made durable since. (Tables are durable before they get their names, and those
+ * that were found were synced then.)
+ */
+async function syncKept(
+  { fs, layout }: ReplicaTools,
+  disk: DiskImage,
+  image: ImageState,
+  tables: ReadonlyMap<ImagePath, LocalIdentity>,
+): Promise<void> {
+  for (const [path, file] of image.files) {
+    const local = layout.toLocal(path);
+    await disk.directories.ensure(file.kind === "directory" ? local : dirname(local));
+    disk.directories.changed(dirname(local));
+    if (file.kind === "directory" || tables.has(path)) continue;
+    const handle = await fs.open(local, "read");
+    try {
+      await handle.sync();
+    } finally {
+      await handle.close();
+    }
+  }
+  await disk.directories.sync();
 }
 
 /** Better said before an hour of fetching than after it. */
