@@ -5,7 +5,7 @@ import { basename, join } from "node:path";
 import { promisify } from "node:util";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { buildTestMaster } from "./build.js";
-import { LiveTail, databaseFiles, ldbManifest, ldbWal, ourManifest, ourWal } from "./oracle.js";
+import { LiveTail, classifyAll, databaseFiles, ldbManifest, ldbWal, ourManifest, ourWal } from "./oracle.js";
 import { requireRocksdbTools } from "./tools.js";
 import { writeWithNativeBinding, writeWithNxteditionBinding } from "./bindings.js";
 
@@ -104,6 +104,32 @@ suite("what the test master wrote", () => {
     const walDirectory = join(base, "separate-wal");
     await run(master, ["write", directory, "--crash", "--rows=3000", `--wal-dir=${walDirectory}`]);
     expect((await compare(directory, walDirectory)).records).toBe(3000);
+  });
+});
+
+suite("edits of real databases", () => {
+  test.each<[string, string[], RegExp | undefined]>([
+    ["flushes and compactions may wait", ["--cfs=3", "--write-buffer=65536"], undefined],
+    ["flushes with blob files may wait", ["--blob", "--write-buffer=65536"], undefined],
+    ["atomic flushes may wait", ["--atomic-flush", "--flush=400", "--cfs=3"], undefined],
+    ["ingestions are binding", ["--ingest=200"], /ingestion or import/],
+    [
+      "flushes of rows outside the WAL are binding",
+      ["--mixed-wal=200", "--cfs=2"],
+      /not all in WALs|moves no log number/,
+    ],
+    ["all flushes without a WAL are binding", ["--disable-wal", "--flush=400"], /not all in WALs|moves no log number/],
+    ["families that come and go are binding", ["--add-cf=200", "--drop-cf"], /column family .* is (added|dropped)/],
+  ])("%s", async (name, flags, binding) => {
+    const directory = join(base, `classify-${name.replaceAll(/\W+/g, "-")}`);
+    await run(master, ["write", directory, "--crash", "--rows=3000", "--wal-ttl=1000", ...flags]);
+    const { deferrable, reasons } = await classifyAll(directory);
+    if (binding === undefined) {
+      expect({ deferrable: deferrable > 3, reasons }).toEqual({ deferrable: true, reasons: [] });
+    } else {
+      expect(reasons.length).toBeGreaterThan(3);
+      for (const reason of reasons) expect(reason).toMatch(binding);
+    }
   });
 });
 

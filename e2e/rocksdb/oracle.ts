@@ -2,10 +2,12 @@ import { execFile } from "node:child_process";
 import { readFile, readdir } from "node:fs/promises";
 import { basename, join } from "node:path";
 import { promisify } from "node:util";
+import { classify } from "../../sidecar/src/formats/rocksdb/classify-edit.js";
 import { parseCurrent, parseFileName } from "../../sidecar/src/formats/rocksdb/file-names.js";
 import { ManifestCursor } from "../../sidecar/src/formats/rocksdb/manifest-cursor.js";
 import { ManifestState } from "../../sidecar/src/formats/rocksdb/manifest-state.js";
 import { RecordReader } from "../../sidecar/src/formats/rocksdb/record-reader.js";
+import { SequenceCoverage } from "../../sidecar/src/formats/rocksdb/sequence-coverage.js";
 import { WalCursor, type WalFeed } from "../../sidecar/src/formats/rocksdb/wal-cursor.js";
 import { walkBatch } from "../../sidecar/src/formats/rocksdb/write-batch.js";
 import { decompressRecord } from "../../sidecar/src/formats/rocksdb/zstd-record.js";
@@ -136,6 +138,37 @@ export async function ourManifest(manifest: string, pieceBytes: number): Promise
     blobs: [...state.blobFiles()].map(String),
     counters: `${state.nextFileNumber + 1} ${state.lastSequence} ${state.previousLogNumber} ${state.minLogNumberToKeep}`,
   });
+}
+
+/**
+ * The edits with tables or families of a database whose WALs were all kept, classified as a primary would that has read them all. The edits that open
+ * and recover it (before the first that names a WAL's successor) come with a checkpoint and are left out.
+ */
+export async function classifyAll(directory: string): Promise<{ deferrable: number; reasons: string[] }> {
+  const { manifest, wals } = await databaseFiles(directory);
+  const coverage = new SequenceCoverage();
+  for (const wal of wals) {
+    const { records } = new WalCursor({ fileNumber: walNumber(wal), file: wal }).feed(await readFile(wal));
+    for (let index = 0; index < records.length; index++) {
+      if (records.count(index) > 0) coverage.add(records.sequence(index), records.lastSequence(index));
+    }
+  }
+  const state = new ManifestState(manifest);
+  const reasons: string[] = [];
+  let deferrable = 0;
+  let opened = false;
+  for (const unit of new ManifestCursor(manifest).feed(await readFile(manifest))) {
+    opened ||= unit.edits.some(
+      (edit) => edit.addedTables.length > 0 || edit.addedColumnFamily?.startsWith("x") === true,
+    );
+    if (opened) {
+      const result = classify(unit, { state, walCovers: (first, last) => coverage.covers(first, last) });
+      if (result.kind === "binding") reasons.push(result.reason);
+      else deferrable++;
+    }
+    state.apply(unit);
+  }
+  return { deferrable, reasons };
 }
 
 function sorted(facts: ManifestFacts): ManifestFacts {

@@ -14,7 +14,7 @@ function record(tag: number, ...strings: string[]): Uint8Array {
   return out.done();
 }
 
-function strings(count: number): string[] {
+function body(count: number): string[] {
   return Array.from({ length: count }, () => "s");
 }
 
@@ -77,8 +77,8 @@ test("knows every tag of db/dbformat.h", () => {
     [0x19, 2],
   ] as const;
   const records = [
-    ...plain.map(([tag, count]) => record(tag, ...strings(count))),
-    ...family.map(([tag, count]) => familyRecord(tag, 3, ...strings(count))),
+    ...plain.map(([tag, count]) => record(tag, ...body(count))),
+    ...family.map(([tag, count]) => familyRecord(tag, 3, ...body(count))),
     record(3, "s"),
     record(0x0d),
     record(9),
