@@ -73,10 +73,8 @@ export async function putIntoSlot(
     signal.throwIfAborted();
     try {
       const outcome = await tryOnce(bucket, { slot, bytes }, deadlineMs, signal);
-      if (outcome !== undefined) {
-        onTrouble(undefined);
-        return outcome;
-      }
+      onTrouble(undefined);
+      return outcome;
     } catch (error) {
       signal.throwIfAborted();
       if (!(error instanceof MetaMasterError) || HOPELESS.has(error.code)) throw error;
@@ -93,19 +91,30 @@ function pauseAfter(error: MetaMasterError, tries: number, random: Random, setti
   return random.float() * Math.min(settings.pauseMaxMs, settings.pauseFirstMs * 2 ** Math.min(tries, 30));
 }
 
-/** Undefined: it was there at one look and gone at the next; try again. */
 async function tryOnce(
   bucket: Bucket,
   { slot, bytes }: SlotBytes,
   deadlineMs: number,
   signal: AbortSignal,
-): Promise<PutOutcome | undefined> {
+): Promise<PutOutcome> {
   const key = logKey(slot);
   if ((await bucket.putIfAbsent(key, bytes, { deadlineMs, signal })) === "created") return { outcome: "durable" };
   const found = await whatIsIn(bucket, slot, deadlineMs, signal);
-  if (found === undefined) return undefined;
+  if (found === undefined) throw vanished(key, bucket.url);
   if (Buffer.compare(found.bytes, bytes) === 0) return { outcome: "durable" };
   return { outcome: "taken", header: found.header };
+}
+
+function vanished(key: string, url: string): MetaMasterError {
+  return new MetaMasterError(
+    "SlotVanished",
+    "transient",
+    `${key} in ${url} was there at one look and gone at the next.`,
+    {
+      details: { key },
+      hint: "It is tried again. If it lasts: the store is not consistent, or something deletes objects below log/.",
+    },
+  );
 }
 
 interface Found {

@@ -24,6 +24,11 @@ export const formatErrorCodes: ErrorCodes = {
     remedy:
       "It is never applied. Bring the object back from the bucket's versions, or restore from an older snapshot into a new prefix.",
   },
+  EntryInvalid: {
+    kind: "invalid",
+    meaning: "An entry that no reader would accept was to be written.",
+    remedy: "This is a defect of MetaMaster: report it.",
+  },
   EntryTooLarge: {
     kind: "invalid",
     meaning: "An entry would exceed the format's limit.",
@@ -39,6 +44,11 @@ export const formatErrorCodes: ErrorCodes = {
     meaning: "The bucket holds a format that this version doesn't know.",
     remedy: "Upgrade this member.",
   },
+  HistoryInvalid: {
+    kind: "corrupt",
+    meaning: "An entry of the log can't follow what came before it.",
+    remedy: "Nothing of it was applied. Run `metamaster verify` and report it: a writer broke a rule.",
+  },
   ManifestCorrupt: {
     kind: "corrupt",
     meaning: "A MANIFEST holds bytes that RocksDB itself would refuse.",
@@ -48,6 +58,16 @@ export const formatErrorCodes: ErrorCodes = {
     kind: "invalid",
     meaning: "A MANIFEST holds something that this version doesn't know.",
     remedy: "Upgrade MetaMaster, or turn the feature off in the master's options.",
+  },
+  SnapshotCorrupt: {
+    kind: "corrupt",
+    meaning: "A snapshot fails its check.",
+    remedy: "It is never used; an older one and the log hold the same data. Bring the object back from the bucket's versions if there is no older one.",
+  },
+  SnapshotTooLarge: {
+    kind: "invalid",
+    meaning: "A snapshot would list more files than its format allows.",
+    remedy: "Replicate fewer companions; RocksDB itself needs far fewer files.",
   },
   WalCorrupt: {
     kind: "corrupt",
