@@ -77,7 +77,7 @@ function bindingFlush(edit: VersionEdit, logNumber: number, context: ClassifyCon
   if (edit.logNumber === undefined) return "tables are added without a log number: an ingestion or import";
   if (edit.logNumber <= logNumber) return "a flush that moves no log number: its rows are in no WAL";
   for (const table of edit.addedTables) {
-    if (table.smallestSequence === 0n || !context.walCovers(table.smallestSequence, table.largestSequence)) {
+    if (!context.walCovers(table.smallestSequence, table.largestSequence)) {
       return `table ${table.number} holds sequences ${table.smallestSequence} to ${table.largestSequence}, which are not all in WALs`;
     }
   }

@@ -91,6 +91,8 @@ describe("the fold", () => {
     const edits = [...history, { logNumber: 30 }, { columnFamily: 1, logNumber: 25 }];
     const state = fold(read(write(edits)).units);
     expect([state.walFloor(), state.replayFloor(true), state.replayFloor(false)]).toEqual([8, 8, 25]);
+    const later = fold(read(write([...edits, { minLogNumberToKeep: 40 }])).units);
+    expect([later.walFloor(), later.replayFloor(false)]).toEqual([40, 40]);
     const old = fold(read(write([{ logNumber: 7 }])).units);
     expect([old.walFloor(), old.replayFloor(true)]).toEqual([7, 7]);
   });
