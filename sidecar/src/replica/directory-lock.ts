@@ -82,9 +82,10 @@ export class DirectoryLock {
     }
   }
 
-  async #read(): Promise<string | undefined> {
+  /** What is too large for a lock reads as empty: nobody's. */
+  async #read(path: string = this.#folders.lock): Promise<string | undefined> {
     try {
-      return Buffer.from(await this.#fs.readFile(this.#folders.lock, LOCK_BYTES_MAX)).toString();
+      return Buffer.from(await this.#fs.readFile(path, LOCK_BYTES_MAX)).toString();
     } catch (error) {
       if (hasCode(error, "FileNotFound")) return undefined;
       if (hasCode(error, "FileTooLarge")) return "";
@@ -102,10 +103,9 @@ export class DirectoryLock {
       throw error;
     }
     try {
-      const moved = Buffer.from(await this.#fs.readFile(aside, 1 << 20)).toString();
-      if (moved !== stale) await this.#fs.link(aside, this.#folders.lock);
+      if ((await this.#read(aside)) !== stale) await this.#fs.link(aside, this.#folders.lock);
     } catch (error) {
-      if (!hasCode(error, "FileExists") && !hasCode(error, "FileTooLarge")) throw error;
+      if (!hasCode(error, "FileExists")) throw error;
     } finally {
       await this.#fs.unlink(aside);
     }

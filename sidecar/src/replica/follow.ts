@@ -5,7 +5,7 @@ import { DiskImage } from "./disk-image.js";
 import { EntryStream } from "./entry-stream.js";
 import { ImageFolder, type Effect } from "./groups.js";
 import type { Follower } from "./replica.js";
-import { sealDisk } from "./seal.js";
+import { claimedImage, sealDisk } from "./seal.js";
 import { Turn } from "./ship/turn.js";
 import type { LocalIdentity, StateStore } from "./state.js";
 import type { ReplicaTools, RunIdentity } from "./tools.js";
@@ -103,7 +103,7 @@ export class DiskFollower implements Follower {
         },
       );
       const { tools, store, run } = this.#parts;
-      const image = { ...this.#folder.image.state(), position: claim, epoch };
+      const image = claimedImage(this.#folder.image.state(), claim, epoch);
       await sealDisk({ tools, store, run, image, claim, epoch, disk: this.#disk, exact: true });
       this.#image = image;
       return image;

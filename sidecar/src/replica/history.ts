@@ -1,6 +1,5 @@
 import { MetaMasterError } from "../base/errors.js";
-import type { Position, ReadEntry } from "../formats/entry.js";
-import type { ImageState } from "../formats/image.js";
+import type { Position } from "../formats/entry.js";
 import type { LogReader } from "../log/log.js";
 
 /** Does a position of ours lie in this bucket's history? */
@@ -41,21 +40,26 @@ export function historyMismatch(slot: number, why: string): MetaMasterError {
   );
 }
 
-/** Finds, while the log is read, where somebody else took over. */
-export class ForkFinder {
-  readonly #epoch: number;
-  readonly #own: ReadonlySet<string>;
-  /** Set once a claim of somebody else after our epoch was read. `image`: the last state before it, if that was seen. */
-  fork: { readonly image: ImageState | undefined; readonly by: string } | undefined;
+/** Where somebody else took over from a primary. */
+export interface Fork {
+  readonly by: string;
+  /** The last position that the two histories share. */
+  readonly at: Position;
+}
 
-  constructor(epoch: number, runs: readonly string[]) {
-    this.#epoch = epoch;
-    this.#own = new Set(runs);
+/** The first claim of somebody else after ours; claims are never deleted, and an image names all of them. */
+export async function findFork(
+  reader: LogReader,
+  claims: readonly number[],
+  own: { readonly claim: Position; readonly runs: readonly string[] },
+  signal: AbortSignal,
+): Promise<Fork | undefined> {
+  for (const slot of claims) {
+    if (slot <= own.claim.slot) continue;
+    const entry = await reader.read(slot, signal);
+    if (entry === undefined) throw historyMismatch(slot, "a claim is gone from it");
+    const { writer, previous } = entry.header;
+    if (!own.runs.includes(writer.nonce)) return { by: writer.member, at: { slot: slot - 1, chain: previous } };
   }
-
-  entry(entry: ReadEntry, image: () => ImageState): void {
-    const { kind, epoch, writer } = entry.header;
-    if (kind !== "claim" || epoch <= this.#epoch || this.fork !== undefined || this.#own.has(writer.nonce)) return;
-    this.fork = { image: image(), by: writer.member };
-  }
+  return undefined;
 }

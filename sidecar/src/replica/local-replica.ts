@@ -5,7 +5,7 @@ import { DiskFollower } from "./follow.js";
 import type { Follower, Reconciled } from "./replica.js";
 import { Reconciler, type ReconcileResult, type ReconcileSettings } from "./reconcile.js";
 import type { RestoreParts } from "./restore.js";
-import { sealDisk } from "./seal.js";
+import { claimedImage, sealDisk } from "./seal.js";
 
 /** One member's disk as the member uses it: compare it with the log, follow, or make it ready for a master. */
 export class LocalReplica {
@@ -35,7 +35,7 @@ export class LocalReplica {
     const { tools, store, run } = this.#parts;
     const disk = new DiskImage(tools, new Map());
     await disk.staging.clear();
-    const claimed = { ...image, position: claim, epoch };
+    const claimed = claimedImage(image, claim, epoch);
     await sealDisk({ tools, store, run, image: claimed, claim, epoch, disk, exact: false });
     return claimed;
   }

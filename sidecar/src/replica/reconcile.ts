@@ -4,7 +4,7 @@ import type { ImageState } from "../formats/image.js";
 import { findDamage, findLostCompanion, localAppends } from "./ahead.js";
 import { CompareSink } from "./compare-sink.js";
 import { setBack } from "./followed.js";
-import { findPosition, ForkFinder, hasHistory, historyMismatch } from "./history.js";
+import { findFork, findPosition, hasHistory, historyMismatch, type Fork } from "./history.js";
 import { preflight } from "./preflight.js";
 import { Quarantine, type Diverged, type QuarantineSettings } from "./quarantine.js";
 import type { Reconciled } from "./replica.js";
@@ -116,52 +116,58 @@ export class Reconciler {
     const { tools } = this.#parts;
     if ((await findPosition(tools.reader, state.claim, signal)) === "trimmed")
       throw historyMismatch(state.claim.slot, "its claim is gone");
-    const finder = new ForkFinder(state.epoch, state.runs);
-    const end = await this.#fold(state, finder, signal);
-    const { fork } = finder;
-    if (fork !== undefined || end.base.image.epoch > state.epoch) {
-      const image = fork?.image ?? end.image;
-      const by = fork?.by === undefined ? "another member" : `member ${fork.by}`;
-      tools.logger.warn(
-        { epoch: state.epoch, by },
-        `${by} has claimed since this disk was primary of epoch ${state.epoch}`,
-      );
-      const forkedAt = fork?.image?.position ?? state.claim;
-      return await this.#asideAndRestore(
-        { image, forkedAt, state, how: "Rewound", believeTables: fork?.image !== undefined },
-        signal,
-      );
-    }
-    const damage = (await findDamage(tools, end.image)) ?? (await this.#lostBytes(state, end.image, signal));
+    const image = await this.#fold(state, signal);
+    const fork = await findFork(tools.reader, image.claims, state, signal);
+    if (fork !== undefined) return await this.#diverged(state, fork, image, signal);
+    const damage = (await findDamage(tools, image)) ?? (await this.#lostBytes(state, image, signal));
     if (damage === undefined) {
       await this.#rememberRun(state);
-      return { reconciled: { state: "Ahead", image: end.image }, identities: new Map() };
+      return { reconciled: { state: "Ahead", image }, identities: new Map() };
     }
     tools.logger.error(
       { err: damage },
       `this disk was primary and lost some of what it had shipped: ${messageOf(damage)}`,
     );
-    const { position } = end.image;
+    const { position } = image;
     return await this.#asideAndRestore(
-      { image: end.image, forkedAt: position, state, how: "Repaired", believeTables: false },
+      { image, forkedAt: position, state, how: "Repaired", believeTables: false },
       signal,
     );
   }
 
+  async #diverged(state: Primary, fork: Fork, end: ImageState, signal: AbortSignal): Promise<ReconcileResult> {
+    const { logger } = this.#parts.tools;
+    const { by, at: forkedAt } = fork;
+    logger.warn(
+      { epoch: state.epoch, by, slot: forkedAt.slot },
+      `member ${by} has claimed since this disk was primary of epoch ${state.epoch}`,
+    );
+    const shared = await this.#imageAt(forkedAt.slot, state, signal);
+    const believeTables = shared !== undefined;
+    return await this.#asideAndRestore(
+      { image: shared ?? end, forkedAt, state, how: "Rewound", believeTables },
+      signal,
+    );
+  }
+
+  /** Undefined if the log does not go back so far any more. */
+  async #imageAt(slot: number, state: Primary, signal: AbortSignal): Promise<ImageState | undefined> {
+    const { tools, shelf } = this.#parts;
+    const target = { kind: "slot", slot } as const;
+    try {
+      const newest = await pickBase(tools, shelf, target, signal);
+      return await replayFrom(tools, undefined, nearest(newest, state), target, signal);
+    } catch (error) {
+      if (!(error instanceof MetaMasterError) || !retriable.has(error.code)) throw error;
+      return undefined;
+    }
+  }
+
   /** The image at the log's end, from the nearest known one. */
-  async #fold(
-    state: Primary,
-    finder: ForkFinder,
-    signal: AbortSignal,
-  ): Promise<{ readonly image: ImageState; readonly base: RestoreBase }> {
+  async #fold(state: Primary, signal: AbortSignal): Promise<ImageState> {
     const { tools, shelf } = this.#parts;
     const newest = await pickBase(tools, shelf, END, signal);
-    const own: RestoreBase = { image: state.image, ifTrimmed: undefined };
-    const base = newest.image.position.slot > state.image.position.slot ? newest : own;
-    const image = await replayFrom(tools, undefined, base, END, signal, {
-      entry: (entry, at) => finder.entry(entry, at),
-    });
-    return { image, base };
+    return await replayFrom(tools, undefined, nearest(newest, state), END, signal);
   }
 
   /** After another boot of the machine, what the page cache held may be gone or zeros, whatever the sizes say. */
@@ -288,6 +294,11 @@ export class Reconciler {
     );
     return { reconciled: { state: "Following", image, how }, identities };
   }
+}
+
+/** What a primary was given at its claim is an image too. */
+function nearest(found: RestoreBase, { image }: Primary): RestoreBase {
+  return found.image.position.slot > image.position.slot ? found : { image, ifTrimmed: undefined };
 }
 
 function textOf(bytes: Uint8Array): string {

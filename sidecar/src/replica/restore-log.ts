@@ -1,17 +1,11 @@
 import { MetaMasterError } from "../base/errors.js";
-import type { ImagePath, Operation, Position, ReadEntry } from "../formats/entry.js";
+import type { ImagePath, Operation, Position } from "../formats/entry.js";
 import { oldestSlotNeeded } from "../formats/image-fold.js";
 import type { ImageFile, ImageState } from "../formats/image.js";
 import { EntryStream } from "./entry-stream.js";
 import { ImageFolder } from "./groups.js";
 import { isBeyond, type RestoreTarget } from "./restore-target.js";
 import type { ReplicaTools } from "./tools.js";
-
-/** What a restore tells of the log as it goes through it. */
-export interface LogWatcher {
-  /** Every entry after the base, folded in or not (those of an open group are). */
-  readonly entry?: (entry: ReadEntry, image: () => ImageState) => void;
-}
 
 /** Takes the bytes of append operations, in order. */
 export interface AppendSink {
@@ -46,9 +40,9 @@ export class LogReplay {
   }
 
   /** The image at the target. Throws `LogGap`, `ChainBroken`, `ImageIncomplete` (corrupt), `TargetNotReached` (invalid). */
-  async run(signal: AbortSignal, watcher: LogWatcher = {}): Promise<ImageState> {
+  async run(signal: AbortSignal): Promise<ImageState> {
     await this.#old(signal);
-    await this.#new(signal, watcher);
+    await this.#new(signal);
     const image = this.#folder.image.state();
     if (this.#target.kind === "slot" && this.#seen.slot < this.#target.slot && !this.#stopped) {
       throw new MetaMasterError(
@@ -87,10 +81,9 @@ export class LogReplay {
     checkChain(stream.position, position);
   }
 
-  async #new(signal: AbortSignal, watcher: LogWatcher): Promise<void> {
+  async #new(signal: AbortSignal): Promise<void> {
     const { reader, clock } = this.#tools;
     const stream = new EntryStream(reader, clock, this.#base.position);
-    const state = (): ImageState => this.#folder.image.state();
     for (;;) {
       const entry = await stream.next(signal);
       if (entry === undefined) return;
@@ -98,7 +91,6 @@ export class LogReplay {
         this.#stopped = true;
         return;
       }
-      watcher.entry?.(entry, state);
       this.#folder.push(entry);
       this.#seen = entry.position;
       for (const operation of entry.operations) {

@@ -5,7 +5,7 @@ import { MIB, type ImagePath } from "../formats/entry.js";
 import { EMPTY_IMAGE, type ImageFile, type ImageState } from "../formats/image.js";
 import { proveExact } from "./continuity.js";
 import { DiskImage, identityOf } from "./disk-image.js";
-import { basesOf, LogReplay, type AppendSink, type LogWatcher } from "./restore-log.js";
+import { basesOf, LogReplay, type AppendSink } from "./restore-log.js";
 import { pickBase, type RestoreBase, type RestoreTarget, type SnapshotShelf } from "./restore-target.js";
 import { TableRestore, type KnownTables } from "./restore-tables.js";
 import { FileDigests } from "./ship/digests.js";
@@ -33,12 +33,7 @@ export interface Restored {
  * Makes the disk equal to the image at a point in history, fetching and writing only what differs. While it runs, and if it is killed, the state says `restoring`, so that
  * nothing opens the directory; begun again it goes on with what is there. Verified at the end.
  */
-export async function restore(
-  parts: RestoreParts,
-  target: RestoreTarget,
-  signal: AbortSignal,
-  watcher: LogWatcher = {},
-): Promise<Restored> {
+export async function restore(parts: RestoreParts, target: RestoreTarget, signal: AbortSignal): Promise<Restored> {
   const { tools, shelf, store } = parts;
   const known = await knownTables(store);
   await writeRestoring(parts, known);
@@ -48,7 +43,7 @@ export async function restore(
     const base = await pickBase(tools, shelf, target, signal);
     await placeBases(tools, disk, base.image, signal);
     const sink = new DiskSink(tools, disk);
-    const image = await replayFrom(tools, sink, base, target, signal, watcher);
+    const image = await replayFrom(tools, sink, base, target, signal);
     await sink.finish(image);
     await removeOthers(tools, disk, image, known);
     await checkSpace(tools, image);
@@ -79,10 +74,9 @@ export async function replayFrom(
   base: RestoreBase,
   target: RestoreTarget,
   signal: AbortSignal,
-  watcher: LogWatcher = {},
 ): Promise<ImageState> {
   try {
-    return await new LogReplay(tools, sink, base.image, target).run(signal, watcher);
+    return await new LogReplay(tools, sink, base.image, target).run(signal);
   } catch (error) {
     if (base.image.position.slot < 0 && base.ifTrimmed !== undefined && hasCode(error, "TrimmedAway"))
       throw base.ifTrimmed;

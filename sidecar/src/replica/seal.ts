@@ -23,6 +23,11 @@ export interface SealInput {
   readonly exact: boolean;
 }
 
+/** The image once our claim stands in the slot after what was seen: nothing of an unfinished group takes effect any more. */
+export function claimedImage(image: ImageState, claim: Position, epoch: number): ImageState {
+  return { ...image, position: claim, epoch, claims: [...image.claims, claim.slot] };
+}
+
 /**
  * Makes a disk ready to be opened by a master of the epoch: nothing that RocksDB appends to or truncates has a second name, OPTIONS lead nowhere else, the files
  * are proven to be whole, and the state says who owns them from now on.
