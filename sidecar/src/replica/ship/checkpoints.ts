@@ -10,7 +10,9 @@ import { CutMoved, type PlanParts } from "./plan.js";
 import { PlannedGroup } from "./planner.js";
 import type { ShipSettings, ShipTools } from "./settings.js";
 import type { Snapshotter } from "./snapshotter.js";
-import { rejectAll, resolveAll, Waiters, type Batch, type Served } from "./waiters.js";
+import { rejectAll, resolveAll, Waiters, type Batch, type Served, type Waiter } from "./waiters.js";
+
+const RETRY_MS = 50;
 
 /** A cut whose every byte was checked, and the last hold that it takes account of. */
 export interface ObservedCut {
@@ -56,8 +58,12 @@ export interface CheckpointParts {
 export class Checkpoints {
   readonly #parts: CheckpointParts;
   readonly #callers: Waiters<Position>;
+  /** Asked before the present cut began. */
+  #before: Waiter<Position>[] = [];
   #requested: CheckpointReason | undefined;
   #background: Background | undefined;
+  /** The disk moved on while the last one was begun. */
+  #notBeforeMs = Number.NEGATIVE_INFINITY;
   #snapshotting: Promise<void> = Promise.resolve();
   #lastMs: number;
   #walBytes = 0;
@@ -74,8 +80,9 @@ export class Checkpoints {
 
   /** Somebody waits for something that a round would do. */
   get urgent(): boolean {
-    const { outcome } = this.#background ?? {};
-    return outcome !== undefined || (this.#background === undefined && this.#callers.any);
+    if (this.#background !== undefined) return this.#background.outcome !== undefined;
+    if (this.#parts.tools.clock.monotonicMs() < this.#notBeforeMs) return false;
+    return this.#callers.any || this.#before.length > 0;
   }
 
   /** True if the image or the disk went on since the last checkpoint. */
@@ -86,6 +93,11 @@ export class Checkpoints {
   request(reason: CheckpointReason, signal: AbortSignal): Promise<Served<Position>> {
     this.#requested = reason;
     return this.#callers.wait(signal);
+  }
+
+  /** A cut begins: a checkpoint of it serves who has asked by now. */
+  cutBegins(): void {
+    this.#before = [...this.#before.filter(({ open }) => open), ...this.#callers.take()];
   }
 
   walShipped(bytes: number): void {
@@ -108,7 +120,7 @@ export class Checkpoints {
     await this.#dropBackground();
     const { holds, planParts, groupParts, tools } = this.#parts;
     const startedMs = tools.clock.monotonicMs();
-    const callers = this.#callers.take();
+    const callers = this.#before.splice(0);
     try {
       const request = { mode: "held" as const, cut: cut.cut, databases, companions: true, holds: cut.holds };
       const group = await PlannedGroup.make(request, planParts, groupParts);
@@ -120,7 +132,7 @@ export class Checkpoints {
       }
       holds.release(group.plan.holds);
     } catch (error) {
-      if (error instanceof CutMoved) this.#callers.putBack(callers);
+      if (error instanceof CutMoved) this.#before.push(...callers);
       else rejectAll(callers, error);
       throw error;
     }
@@ -157,7 +169,7 @@ export class Checkpoints {
   /** Ends what runs beside the rounds. */
   async stop(error: unknown): Promise<void> {
     await this.#dropBackground();
-    rejectAll(this.#callers.take(), error);
+    rejectAll([...this.#before.splice(0), ...this.#callers.take()], error);
     await this.#snapshotting;
   }
 
@@ -168,7 +180,8 @@ export class Checkpoints {
 
   #due(): CheckpointReason | undefined {
     const { settings, tools } = this.#parts;
-    if (this.#callers.any) return this.#requested ?? "OnDemand";
+    if (tools.clock.monotonicMs() < this.#notBeforeMs) return undefined;
+    if (this.#before.length > 0) return this.#requested ?? "OnDemand";
     if (!this.#changed) return undefined;
     if (this.#walBytes >= settings.checkpoint.walBytes) return "WalBytes";
     return tools.clock.monotonicMs() - this.#lastMs >= settings.checkpoint.intervalMs ? "Interval" : undefined;
@@ -187,8 +200,11 @@ export class Checkpoints {
     try {
       group = await PlannedGroup.make(request, planParts, groupParts);
     } catch (error) {
-      // It is still due: the next round tries again with its own cut.
-      if (error instanceof CutMoved) return;
+      // It is still due: a later round tries again with its own cut.
+      if (error instanceof CutMoved) {
+        this.#notBeforeMs = tools.clock.monotonicMs() + RETRY_MS;
+        return;
+      }
       throw error;
     }
     const abort = new AbortController();
@@ -196,7 +212,7 @@ export class Checkpoints {
       background.outcome = outcome;
       onReady();
     });
-    const callers = this.#callers.take();
+    const callers = this.#before.splice(0);
     const background: Background = {
       group,
       walBytes: this.#walBytes,
@@ -234,7 +250,7 @@ export class Checkpoints {
       await this.#emitted(group, { reason, startedMs, callers, walBytes });
     } catch (error) {
       if (error instanceof CutMoved) {
-        this.#callers.putBack(callers);
+        this.#before.push(...callers);
         return;
       }
       rejectAll(callers, error);
@@ -252,7 +268,7 @@ export class Checkpoints {
     background.abort.abort(new CutMoved("another checkpoint comes first"));
     await background.ended;
     await background.group.close();
-    this.#callers.putBack(background.callers);
+    this.#before.push(...background.callers);
   }
 
   async #emitted(group: PlannedGroup, made: Made): Promise<void> {
@@ -279,7 +295,9 @@ export class Checkpoints {
       this.trouble = undefined;
       const tookMs = tools.clock.monotonicMs() - startedMs;
       tools.metrics.checkpointed(reason, tookMs);
-      tools.logger.info({ reason, slot: position.slot, tookMs: Math.round(tookMs) }, "A checkpoint is durable.");
+      if (said) {
+        tools.logger.info({ reason, slot: position.slot, tookMs: Math.round(tookMs) }, "A checkpoint is durable.");
+      }
       resolveAll(callers, position);
     } catch (error) {
       rejectAll(callers, error);

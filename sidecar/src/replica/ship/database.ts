@@ -147,11 +147,15 @@ export class ShippedDatabase implements CutDatabase {
     );
   }
 
-  /** A database that is opened again gives no number a second time; one that was restored from an older copy does. */
+  /**
+   * A database that is opened again gives no number a second time; one that was restored from an older copy does. (An OPTIONS file's number
+   * may not have come to the MANIFEST before a crash.)
+   */
   #numbersRepeat(): boolean {
     for (const file of this.#parts.shipped.files.keys()) {
       const parsed = this.owns(file) ? parseFileName(file.slice(file.indexOf("/") + 1)) : undefined;
-      if (parsed !== undefined && "number" in parsed && parsed.number >= this.manifest.nextFileNumber) return true;
+      if (parsed === undefined || parsed.type === "options" || !("number" in parsed)) continue;
+      if (parsed.number >= this.manifest.firstFreeNumber) return true;
     }
     return false;
   }

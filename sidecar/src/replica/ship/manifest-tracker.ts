@@ -26,6 +26,7 @@ export class ManifestTracker {
   #cursor = new ManifestCursor("");
   #state = new ManifestState("");
   #lastBindingEnd = 0;
+  #firstFree: number | undefined;
 
   constructor(fs: FileSystem, directory: string) {
     this.#fs = fs;
@@ -57,8 +58,9 @@ export class ManifestTracker {
     return mark.name === this.#name && (mark.inode !== this.#inode || mark.size < this.#cursor.wholeEnd);
   }
 
-  get nextFileNumber(): number {
-    return this.#state.nextFileNumber;
+  /** The first file number that was free when this MANIFEST was begun. */
+  get firstFreeNumber(): number {
+    return this.#firstFree ?? 0;
   }
 
   /** Reads the next mark's MANIFEST from its beginning. */
@@ -117,12 +119,14 @@ export class ManifestTracker {
     this.#cursor = new ManifestCursor(path);
     this.#state = new ManifestState(path);
     this.#lastBindingEnd = 0;
+    this.#firstFree = undefined;
   }
 
   #take(unit: ManifestUnit, isNew: boolean, covers: Covers): void {
     const { kind } = isNew ? { kind: "binding" } : classify(unit, { state: this.#state, walCovers: covers });
     if (kind === "binding") this.#lastBindingEnd = unit.end;
     this.#state.apply(unit);
+    for (const { nextFileNumber } of unit.edits) this.#firstFree ??= nextFileNumber;
   }
 
   async #read(target: Uint8Array, offset: number): Promise<number> {

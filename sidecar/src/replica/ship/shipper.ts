@@ -1,6 +1,7 @@
 import { MetaMasterError, hasCode, isKind, messageOf } from "../../base/errors.js";
 import type { Position, ReadEntry } from "../../formats/entry.js";
 import { Image } from "../../formats/image-fold.js";
+import type { ImageState } from "../../formats/image.js";
 import { parseFileName } from "../../formats/rocksdb/file-names.js";
 import type { Appended, Draft, LogWriter } from "../../log/log.js";
 import type { Barrier, CheckpointReason, ShipStatus, Shipper } from "../replica.js";
@@ -216,6 +217,11 @@ export class PrimaryShipper implements Shipper {
     if (draft.kind !== "wal" && draft.kind !== "checkpoint") this.#image.push(entryOf(draft, appended, this.writer));
   }
 
+  /** The durable image, with every entry of this epoch; for the collector. */
+  get image(): ImageState {
+    return this.#image.state();
+  }
+
   /** Objects that are stored and that no entry refers to yet: a collector must leave them alone. */
   pinnedKeys(): readonly string[] {
     return this.#uploader.pinnedKeys();
@@ -334,6 +340,7 @@ export class PrimaryShipper implements Shipper {
     const source = { companions: () => this.#companionFinder.list(), databases: this.#databases };
     for (let move = 1; move <= MOVES_MAX; move++) {
       const holds = this.#holds.version;
+      this.#checkpoints.cutBegins();
       const cut = await takeCut(source, clock, signal);
       for (const [index, database] of this.#databases.entries()) {
         const part = cut.databases[index];

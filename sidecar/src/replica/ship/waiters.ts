@@ -1,6 +1,7 @@
 import type { Clock } from "../../base/clock.js";
 
-interface Waiter<T> {
+/** One caller; a caller who gave up is no longer `open`. */
+export interface Waiter<T> {
   open: boolean;
   resolve(value: T): void;
   reject(error: unknown): void;
