@@ -18,7 +18,7 @@ export function crossCheck(config: Config, base: string): PlainIssue[] {
 export function cautions(config: Config): string[] {
   const all: string[] = [];
   const { address } = config.http;
-  if (address !== undefined && !isLoopback(address.host)) {
+  if (!isLoopback(address.host)) {
     all.push(
       `http.address ${address.host} can be reached from other machines: status and metrics are open to them; what changes something is still taken from this machine only.`,
     );

@@ -1,0 +1,56 @@
+#!/usr/bin/env node
+/**
+ * Starts the built command line. zstd is in Node from 22.15 on: an older one hands over to the Node of the project's own dependencies, as a child
+ * whose signals and exit code are passed on.
+ */
+import { spawn } from "node:child_process";
+import { createRequire } from "node:module";
+import { existsSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+
+const NEEDED = [22, 15];
+const main = new URL("../../dist/sidecar/src/surface/cli/main.js", import.meta.url);
+
+function newEnough(version) {
+  const [major = 0, minor = 0] = version.split(".").map(Number);
+  return major > NEEDED[0] || (major === NEEDED[0] && minor >= NEEDED[1]);
+}
+
+/** The Node that the npm package `node` brought along; undefined if there is none. */
+function ownNode() {
+  try {
+    const path = fileURLToPath(new URL("../../node_modules/.bin/node", import.meta.url));
+    return existsSync(path) ? path : createRequire(import.meta.url).resolve("node/bin/node");
+  } catch {
+    return undefined;
+  }
+}
+
+function fail(message) {
+  process.stderr.write(`metamaster: ${message}\n`);
+  process.exitCode = 2;
+}
+
+function startWith(node) {
+  const child = spawn(node, [fileURLToPath(main), ...process.argv.slice(2)], { stdio: "inherit" });
+  for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"]) process.on(signal, () => child.kill(signal));
+  child.on("error", (error) => fail(`${node} can't be started: ${error.message}`));
+  child.on("exit", (code, signal) => {
+    if (signal === null) process.exitCode = code ?? 1;
+    else {
+      process.removeAllListeners(signal);
+      process.kill(process.pid, signal);
+    }
+  });
+}
+
+if (!existsSync(main)) fail("it is not built yet: run `make build` in the project's directory.");
+else if (newEnough(process.versions.node)) await import(main.href);
+else {
+  const node = ownNode();
+  if (node === undefined)
+    fail(
+      `Node ${NEEDED.join(".")} or newer is needed, this is ${process.versions.node}: run \`make build\`, or install one.`,
+    );
+  else startWith(node);
+}

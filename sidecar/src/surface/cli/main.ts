@@ -1,0 +1,59 @@
+import { openSystem } from "../compose/system.js";
+import { runCli } from "./cli.js";
+import type { RunSignals } from "./commands/run.js";
+
+/** The process: the only place that touches its signals, streams and exit code. */
+
+const STOP_SIGNALS = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
+
+const interrupted = new AbortController();
+let stopListener: ((name: string) => void) | undefined;
+let defectListener: ((error: unknown) => void) | undefined;
+
+for (const name of STOP_SIGNALS) {
+  process.on(name, () => {
+    if (stopListener === undefined) interrupted.abort(new Error(`interrupted by ${name}`));
+    else stopListener(name);
+  });
+}
+// Whoever reads us may go away (`metamaster log list | head`): that is no defect.
+for (const stream of [process.stdout, process.stderr]) stream.on("error", () => undefined);
+
+function onDefect(error: unknown): void {
+  if (defectListener !== undefined) {
+    defectListener(error);
+    return;
+  }
+  process.stderr.write(
+    `metamaster: a defect: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
+  );
+  exit(70);
+}
+process.on("uncaughtException", onDefect);
+process.on("unhandledRejection", onDefect);
+
+function exit(code: number): void {
+  // oxlint-disable-next-line no-restricted-properties -- this is main
+  process.exit(code);
+}
+
+const signals: RunSignals = {
+  onStop: (listener) => (stopListener = listener),
+  onDefect: (listener) => (defectListener = listener),
+  exit,
+};
+
+process.exitCode = await runCli(
+  process.argv.slice(2),
+  {
+    streams: {
+      out: (text) => void process.stdout.write(text),
+      err: (text) => void process.stderr.write(text),
+      isTerminal: process.stderr.isTTY,
+    },
+    environment: process.env,
+    system: openSystem(),
+    signal: interrupted.signal,
+  },
+  signals,
+);

@@ -1,0 +1,208 @@
+import { Command, InvalidArgumentError, Option } from "commander";
+import { productVersion } from "../compose/system.js";
+import { parseSize } from "../config/units.js";
+import { explainCommand, validateCommand } from "./commands/config.js";
+import { logListCommand, logShowCommand } from "./commands/log.js";
+import {
+  checkpointCommand,
+  resumeCommand,
+  statusCommand,
+  switchoverCommand,
+  type SwitchoverOptions,
+} from "./commands/member.js";
+import { probeCommand } from "./commands/probe.js";
+import { restoreCommand, type RestoreOptions } from "./commands/restore.js";
+import { runCommand, type RunSignals } from "./commands/run.js";
+import { snapshotListCommand, snapshotShowCommand } from "./commands/snapshot.js";
+import { verifyCommand } from "./commands/verify.js";
+import type { CommandContext, CommonOptions } from "./context.js";
+
+/** How a command is carried out: the whole process does it one way, the reference's generator none at all. */
+export type Invoke = (options: CommonOptions, work: (context: CommandContext) => Promise<number>) => Promise<void>;
+
+type Action<T> = (context: CommandContext, options: T) => Promise<number>;
+
+/** The command line, whole; docs/reference/cli.md is made from it. */
+export function buildProgram(invoke: Invoke, signals: RunSignals): Command {
+  const program = new Command("metamaster")
+    .description("Replicates a RocksDB-backed master through a bucket, and fails it over.")
+    .version(productVersion(), "-V, --version", "print the version")
+    .showSuggestionAfterError()
+    .showHelpAfterError("(see: metamaster help COMMAND)");
+  addRun(program, invoke, signals);
+  addMemberCommands(program, invoke);
+  addHistoryCommands(program, invoke);
+  addConfigCommands(program, invoke);
+  return program;
+}
+
+function addRun(program: Command, invoke: Invoke, signals: RunSignals): void {
+  common(program.command("run"))
+    .summary("run a member: follow, elect, start and replicate the master")
+    .description(
+      "Runs one member of a cluster. While it is primary, COMMAND runs as its child (with METAMASTER_URL, METAMASTER_EPOCH, METAMASTER_MEMBER and METAMASTER_CLUSTER set) and is replicated. SIGTERM and SIGINT stop it gracefully with nothing lost; a second one hurries. Its exit code is the master's own where the master ended with one.",
+    )
+    .argument("[command...]", "the master's command line, after --")
+    .action((command: string[], options: CommonOptions) =>
+      invoke(options, (context) => runCommand(context, command, signals)),
+    );
+}
+
+function addMemberCommands(program: Command, invoke: Invoke): void {
+  const action = actionOf(invoke);
+  common(program.command("status"))
+    .summary("show the local member")
+    .description("Shows the role, position, lag and last failover of the member that runs here.")
+    .action(action<object>(statusCommand));
+  common(program.command("checkpoint"))
+    .summary("make the primary write a checkpoint now")
+    .description(
+      "Makes the local member, which must be primary, write a checkpoint and a snapshot; returns once they are durable.",
+    )
+    .addOption(timeoutOption(300))
+    .action(action(checkpointCommand));
+  common(program.command("switchover"))
+    .summary("hand over to another member, losing nothing")
+    .description(
+      "The local member, which must be primary, stops its master, ships the rest and lets a standby take over; returns once one has.",
+    )
+    .option("--to <member>", "who should take over; default: whoever comes first")
+    .option("--max-lag <size>", "refuse while more than this is not durable, e.g. 16MiB", size)
+    .addOption(timeoutOption(120))
+    .action(action<SwitchoverOptions>(switchoverCommand));
+  common(program.command("resume"))
+    .summary("let a halted member go on")
+    .description("Says that the reason of the local member's halt has been dealt with.")
+    .requiredOption("--reason <name>", "the halt's reason, as `metamaster status` names it")
+    .action(action<{ reason: string }>(resumeCommand));
+}
+
+function addHistoryCommands(program: Command, invoke: Invoke): void {
+  const action = actionOf(invoke);
+  common(program.command("probe"))
+    .summary("check that the bucket keeps its promises")
+    .description(
+      "Does what `run` does at its start: concurrent creates must have one winner, writes must be seen at once.",
+    )
+    .action(action<object>(probeCommand));
+  const log = program
+    .command("log")
+    .summary("look at the log")
+    .description("Looks at the entries of the log in the bucket.");
+  common(log.command("list"))
+    .summary("list entries")
+    .description("Lists entries, the newest ones or those from a slot on.")
+    .option("--from <slot>", "begin at this slot", wholeNumber)
+    .option("--limit <count>", "at most so many", wholeNumber, 20)
+    .action(action<{ from?: number; limit: number }>(logListCommand));
+  common(log.command("show"))
+    .summary("show one entry")
+    .description("Shows an entry with its operations.")
+    .argument("<slot>", "the slot", wholeNumber)
+    .action((slot: number, options: CommonOptions) => invoke(options, (context) => logShowCommand(context, slot)));
+  const snapshot = program
+    .command("snapshot")
+    .summary("look at snapshots")
+    .description("Looks at the snapshots in the bucket.");
+  common(snapshot.command("list"))
+    .summary("list snapshots")
+    .description("Lists the snapshots that a restore can begin at.")
+    .action(action<object>(snapshotListCommand));
+  common(snapshot.command("show"))
+    .summary("show one snapshot")
+    .description("Shows the files of a snapshot.")
+    .argument("<slot>", "its slot", wholeNumber)
+    .action((slot: number, options: CommonOptions) => invoke(options, (context) => snapshotShowCommand(context, slot)));
+  common(program.command("restore"))
+    .summary("make a directory from the bucket, at any point in time")
+    .description(
+      "Restores the databases into a new directory: everything that is durable, or up to a slot, a sequence number or a time. Begun again after an interruption it goes on.",
+    )
+    .requiredOption("--to <directory>", "an empty or new directory")
+    .option("--slot <slot>", "up to and with this slot of the log", wholeNumber)
+    .option("--sequence <database=number>", "nothing of that database beyond the sequence number", sequence)
+    .option("--time <time>", "up to this time, e.g. 2026-05-04T12:00:00Z", time)
+    .action(action<RestoreOptions>(restoreCommand));
+  common(program.command("verify"))
+    .summary("check that everything a restore needs is in the bucket")
+    .description("Reads the whole log, its chain and every snapshot, and looks for every object they refer to.")
+    .option("--deep", "read every object and compare its digest", false)
+    .action(action<{ deep: boolean }>(verifyCommand));
+}
+
+function addConfigCommands(program: Command, invoke: Invoke): void {
+  const action = actionOf(invoke);
+  const config = program
+    .command("config")
+    .summary("look at the configuration")
+    .description("Looks at the configuration.");
+  common(config.command("explain"))
+    .summary("print every setting and where it came from")
+    .description(
+      "Prints the effective configuration: each setting with its value and where that came from (default, file and line, variable, flag).",
+    )
+    .action(action<object>(explainCommand));
+  common(config.command("validate"))
+    .summary("check the configuration")
+    .description("Checks the configuration and lists every problem at once.")
+    .action(action<object>(validateCommand));
+}
+
+function actionOf(invoke: Invoke): <T>(work: Action<T>) => (options: CommonOptions & T) => Promise<void> {
+  return (work) => (options) => invoke(options, (context) => work(context, options));
+}
+
+/** What every command takes. */
+function common(command: Command): Command {
+  return command
+    .option("-c, --config <file>", "the configuration (default: $METAMASTER_CONFIG or ./metamaster.yaml)")
+    .option("--set <path=value>", "override a setting, e.g. wal.maxDelay=100ms; can be repeated", collect)
+    .addOption(
+      new Option("-o, --output <format>", "how results and errors are printed")
+        .choices(["text", "json"])
+        .default("text"),
+    )
+    .option("--verbose", "more words, and stacks of errors");
+}
+
+function collect(value: string, previous: readonly string[] | undefined): string[] {
+  return [...(previous ?? []), value];
+}
+
+function timeoutOption(seconds: number): Option {
+  return new Option("--timeout <seconds>", "give up after so long (it may still happen)")
+    .argParser(waitSeconds)
+    .default(seconds);
+}
+
+function wholeNumber(text: string): number {
+  if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError("It must be a whole number.");
+  return Number(text);
+}
+
+function waitSeconds(text: string): number {
+  const seconds = wholeNumber(text);
+  if (seconds < 1 || seconds > 600) throw new InvalidArgumentError("It must be 1 to 600 seconds.");
+  return seconds;
+}
+
+function size(text: string): number {
+  const bytes = parseSize(text);
+  if (bytes === undefined) throw new InvalidArgumentError("It must be a size like 64KiB or 16MiB.");
+  return bytes;
+}
+
+function sequence(text: string): { database: string; sequence: bigint } {
+  const [, database = "", digits = ""] = /^([A-Za-z0-9][A-Za-z0-9_-]*)=(\d{1,20})$/.exec(text) ?? [];
+  if (database === "") throw new InvalidArgumentError("It must be a database's name and a number, like meta=12345.");
+  return { database, sequence: BigInt(digits) };
+}
+
+function time(text: string): number {
+  const wallMs = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:\d{2})$/.test(text)
+    ? Date.parse(text)
+    : Number.NaN;
+  if (Number.isNaN(wallMs))
+    throw new InvalidArgumentError("It must be a time with its zone, like 2026-05-04T12:00:00Z.");
+  return wallMs;
+}

@@ -1,0 +1,156 @@
+import type { Logger } from "../../base/log.js";
+import type { ImageState } from "../../formats/image.js";
+import { makeClaim } from "../../log/claim.js";
+import { Collector } from "../../log/collector.js";
+import type { PutTrouble } from "../../log/slot-put.js";
+import { ChildMaster } from "../../member/child-master.js";
+import type { MemberComponents, ShipperInput } from "../../member/context.js";
+import { FileRecords } from "../../member/file-records.js";
+import { healthProbe } from "../../member/health-probes.js";
+import { LogElection } from "../../member/log-election.js";
+import { Member } from "../../member/member.js";
+import { LocalReplica } from "../../replica/local-replica.js";
+import type { Progress } from "../../replica/progress.js";
+import type { Follower, Shipper } from "../../replica/replica.js";
+import { PrimaryShipper } from "../../replica/ship/shipper.js";
+import { StateStore } from "../../replica/state.js";
+import type { ReplicaTools, RunIdentity } from "../../replica/tools.js";
+import type { LoadedConfig } from "../config/load.js";
+import type { MemberMetrics } from "../metrics/member-metrics.js";
+import { CollectingShipper } from "./collecting-shipper.js";
+import { replicaTools, type History } from "./history.js";
+import {
+  collectorSettings,
+  healthCheck,
+  layoutOf,
+  memberSettings,
+  reconcileSettings,
+  shipSettings,
+} from "./settings.js";
+import type { System } from "./system.js";
+
+export interface MemberParts {
+  readonly config: LoadedConfig["config"];
+  readonly system: System;
+  readonly logger: Logger;
+  readonly metrics: MemberMetrics;
+  readonly progress: Progress;
+  readonly history: History;
+  readonly run: RunIdentity;
+  /** The master's command line. */
+  readonly command: readonly [string, ...string[]];
+  /** Base URL of this member's HTTP, for the master. */
+  readonly url: string;
+}
+
+export interface ComposedMember {
+  readonly member: Member;
+  readonly master: ChildMaster;
+  /** WAL bytes of the image that is followed; undefined while nothing is. */
+  followedWalBytes(): number | undefined;
+}
+
+/** One member of real parts. */
+export function composeMember(parts: MemberParts): ComposedMember {
+  const { config, system, logger, metrics, history, run } = parts;
+  const { clock, random } = system;
+  const layout = layoutOf(config);
+  const tools = replicaTools(history, layout, parts);
+  const replica = new LocalReplica(
+    { tools, shelf: history.snapshots, store: new StateStore(system.fs, tools.folders), run },
+    reconcileSettings(config),
+  );
+  const master = makeMaster(parts);
+  let follower: Follower | undefined;
+  const components: MemberComponents = {
+    clock,
+    random,
+    logger,
+    records: new FileRecords(system.fs, tools.folders.root, logger),
+    reader: history.reader,
+    claim: makeClaim(
+      { cluster: history.cluster.uid, writer: { member: run.member, nonce: run.nonce } },
+      {
+        bucket: history.store.single,
+        clock,
+        random,
+        compression: system.compression,
+        onTrouble: (trouble) => tellTrouble(logger, trouble),
+      },
+    ),
+    election: new LogElection(
+      { member: config.member, leaseMs: config.election.lease, onBucketLoss: config.election.onBucketLoss },
+      { clock, random, logger },
+    ),
+    master,
+    reconcile: (signal) => {
+      follower = undefined;
+      return replica.reconcile(signal);
+    },
+    makeFollower: (image) => (follower = replica.makeFollower(image)),
+    sealAhead: (image, claim, epoch) => replica.sealAhead(image, claim, epoch),
+    makeShipper: (input) => {
+      follower = undefined;
+      return makeShipper(parts, input, tools);
+    },
+    hooks: {
+      failover: (record) => metrics.becamePrimary(record),
+      quarantined: () => metrics.quarantined(),
+    },
+  };
+  return {
+    member: new Member(memberSettings(config, run.nonce), components),
+    master,
+    followedWalBytes: () => (follower === undefined ? undefined : walBytes(follower.image)),
+  };
+}
+
+function makeMaster({ config, system, logger, run, command, url, history }: MemberParts): ChildMaster {
+  const [program, ...args] = command;
+  const environment = { env: process.env, cwd: process.cwd() };
+  return new ChildMaster(
+    {
+      command: program,
+      args,
+      ...environment,
+      url,
+      member: run.member,
+      cluster: history.cluster.uid,
+      lockDirectories: config.databases.map(({ path }) => path),
+    },
+    { clock: system.clock, logger, probe: healthProbe(healthCheck(config), environment) },
+  );
+}
+
+function makeShipper(parts: MemberParts, { writer, image }: ShipperInput, { bucket }: ReplicaTools): Shipper {
+  const { system, logger, metrics, progress, history, config } = parts;
+  const { fs, clock, random } = system;
+  const { snapshots } = history;
+  const components = { fs, clock, random, bucket, writer, logger, progress, metrics, image, snapshots };
+  const shipper = new PrimaryShipper(shipSettings(config), components);
+  const collector = new Collector(collectorSettings(config), {
+    bucket,
+    clock,
+    logger,
+    snapshots,
+    writer,
+    image: () => shipper.image,
+    pinnedKeys: () => shipper.pinnedKeys(),
+  });
+  return new CollectingShipper(shipper, collector);
+}
+
+function tellTrouble(logger: Logger, trouble: PutTrouble | undefined): void {
+  if (trouble === undefined) return;
+  const { slot, error, tries, pauseMs } = trouble;
+  logger[tries < 3 ? "debug" : "warn"](
+    { slot, tries, pauseMs: Math.round(pauseMs), code: error.code },
+    `slot ${slot} is not durable yet: ${error.message}`,
+  );
+}
+
+function walBytes(image: ImageState): number {
+  let bytes = 0;
+  for (const [path, file] of image.files) if (file.kind === "append" && path.endsWith(".log")) bytes += file.size;
+  return bytes;
+}

@@ -1,0 +1,139 @@
+import { rm, writeFile } from "node:fs/promises";
+import { LinuxProcesses } from "../../base/linux-processes.js";
+import { isKind, messageOf } from "../../base/errors.js";
+import type { Logger } from "../../base/log.js";
+import { probeBucket } from "../../bucket/probe.js";
+import { openCluster } from "../../log/cluster-identity.js";
+import type { MemberEnd } from "../../member/context.js";
+import type { ChildMaster } from "../../member/child-master.js";
+import type { Member } from "../../member/member.js";
+import { DirectoryLock } from "../../replica/directory-lock.js";
+import { LocalFolders } from "../../replica/local-folders.js";
+import type { Progress } from "../../replica/progress.js";
+import { StateStore } from "../../replica/state.js";
+import { formatAddress } from "../config/address.js";
+import type { LoadedConfig } from "../config/load.js";
+import { httpFile, loopbackFor } from "../http/client.js";
+import { httpDefaults, MemberHttp } from "../http/server.js";
+import { MemberMetrics } from "../metrics/member-metrics.js";
+import { historyOf, type History } from "./history.js";
+import { composeMember } from "./member.js";
+import { RunningMember } from "./served.js";
+import { openStore, type Store } from "./store.js";
+import { productVersion, type System } from "./system.js";
+
+export interface RunParts {
+  readonly config: LoadedConfig["config"];
+  readonly command: readonly [string, ...string[]];
+  readonly system: System;
+  readonly logger: Logger;
+  readonly progress: Progress;
+  /** Told of the master as soon as there is one: whoever ends the process must end it first. */
+  readonly onComposed: (member: Member, master: ChildMaster) => void;
+}
+
+const PAUSE_MS_MAX = 10_000;
+const STEP_MS = 1000;
+
+/** A whole life of one member: lock, HTTP, probe of the bucket, identity, the member itself. `signal`: stop gracefully. */
+export async function runMember(parts: RunParts, signal: AbortSignal): Promise<MemberEnd> {
+  const { config, system, logger } = parts;
+  const nonce = Buffer.from(system.random.bytes(16)).toString("hex");
+  const folders = new LocalFolders(config.dataDirectory);
+  const processes = await LinuxProcesses.open(system.fs, process.pid);
+  const lock = await DirectoryLock.acquire(system.fs, folders, processes, nonce, logger);
+  const metrics = new MemberMetrics(productVersion());
+  const facts = {
+    cluster: config.cluster,
+    bucket: config.bucket.url,
+    version: productVersion(),
+    pid: process.pid,
+    startedWallMs: system.clock.wallMs(),
+  };
+  const served = new RunningMember(config.member, facts, metrics);
+  const http = new MemberHttp(
+    { ...httpDefaults, address: config.http.address },
+    { clock: system.clock, logger, member: served },
+  );
+  try {
+    const url = await announce(http, config, logger);
+    const history = await untilReached(parts, served, signal, () => reach(parts, folders, metrics, signal));
+    if (history === undefined) return { reason: "Stopped", masterExit: undefined, unshipped: false };
+    const run = { member: config.member, nonce, bootId: processes.self.bootId };
+    const composed = composeMember({ ...parts, metrics, history, run, url });
+    metrics.watch({
+      status: () => served.memberStatus,
+      followedWalBytes: () => composed.followedWalBytes(),
+      wallMs: () => system.clock.wallMs(),
+    });
+    served.begin(composed.member, history.cluster.uid);
+    parts.onComposed(composed.member, composed.master);
+    return await composed.member.run(signal);
+  } finally {
+    await http.close();
+    await rm(httpFile(config.dataDirectory), { force: true });
+    await lock.release();
+  }
+}
+
+/** Listens, and writes down where: the command line finds the member by it. */
+async function announce(http: MemberHttp, config: LoadedConfig["config"], logger: Logger): Promise<string> {
+  const bound = await http.listen();
+  const url = `http://${formatAddress(loopbackFor(bound))}`;
+  await writeFile(
+    httpFile(config.dataDirectory),
+    `${JSON.stringify({ url, pid: process.pid, member: config.member })}\n`,
+  );
+  logger.info(
+    { url, member: config.member, cluster: config.cluster },
+    `member ${config.member} of ${config.cluster} answers on ${url}`,
+  );
+  return url;
+}
+
+/** The bucket, found safe, and the cluster in it, which is this disk's. */
+async function reach(
+  parts: RunParts,
+  folders: LocalFolders,
+  metrics: MemberMetrics,
+  signal: AbortSignal,
+): Promise<History> {
+  const { config, system, logger } = parts;
+  const store: Store = await openStore(config, system, logger, metrics);
+  try {
+    const report = await probeBucket(store.single, { ...system, onRetry: store.onRetry }, signal);
+    logger.info({ url: report.url, steps: report.steps.length }, `the bucket ${report.url} keeps its promises`);
+    const found = await new StateStore(system.fs, folders).read();
+    const uid = found.found === "state" ? found.state.cluster : undefined;
+    const cluster = await openCluster({ ...system, bucket: store.steady }, { uid }, signal);
+    return historyOf(store, cluster, system, logger);
+  } catch (error) {
+    await store.single.close();
+    throw error;
+  }
+}
+
+/** What waiting may cure is waited for, said each time; the rest is thrown. Undefined: told to stop. */
+async function untilReached(
+  { system, logger }: RunParts,
+  served: RunningMember,
+  signal: AbortSignal,
+  work: () => Promise<History>,
+): Promise<History | undefined> {
+  for (let tries = 1; ; tries += 1) {
+    try {
+      return await work();
+    } catch (error) {
+      if (signal.aborted) return undefined;
+      if (!isKind(error, "transient")) throw error;
+      served.trouble = error.message;
+      const pauseMs = Math.min(PAUSE_MS_MAX, STEP_MS * tries);
+      logger.warn({ err: error, tries }, `the bucket can't be reached yet: ${messageOf(error)}`);
+      try {
+        await system.clock.sleep(pauseMs, signal);
+      } catch {
+        return undefined;
+      }
+    }
+  }
+}
