@@ -3,6 +3,7 @@ import type { Position, ReadEntry } from "../../formats/entry.js";
 import { Image } from "../../formats/image-fold.js";
 import type { ImageState } from "../../formats/image.js";
 import { parseFileName } from "../../formats/rocksdb/file-names.js";
+import type { ImageState } from "../../formats/image.js";
 import type { Appended, Draft, LogWriter } from "../../log/log.js";
 import type { Barrier, CheckpointReason, ShipStatus, Shipper } from "../replica.js";
 import { Buffers } from "./buffers.js";
@@ -49,6 +50,7 @@ export class PrimaryShipper implements Shipper {
   readonly #companionFinder: CompanionFinder;
   readonly #emitter: Emitter;
   readonly #uploader: Uploader;
+  readonly #snapshotter: Snapshotter;
   readonly #checkpoints: Checkpoints;
   readonly #barriers: Waiters<Position>;
   readonly #pacer: Pacer;
@@ -101,6 +103,13 @@ export class PrimaryShipper implements Shipper {
       onDurable: (draft, appended) => this.#durable(draft, appended),
     });
     this.#uploader = new Uploader(components, new FileDigests(fs), this.#shipped, settings.transfer.parallel);
+    this.#snapshotter = new Snapshotter({
+      tools: components,
+      image: this.#image,
+      store: components.snapshots,
+      baseAfterSlots: settings.baseAfterSlots,
+      toLocal: (file) => this.#databases.map((database) => database.toLocal(file)).find((path) => path !== undefined),
+    });
     this.#checkpoints = new Checkpoints({
       settings,
       tools: components,
@@ -108,13 +117,7 @@ export class PrimaryShipper implements Shipper {
       planParts: { fs, links: this.#links, listings, shipped: this.#shipped },
       groupParts: { ...this.#walParts(), all: this.#databases, shipped: this.#shipped, uploader: this.#uploader },
       holds: this.#holds,
-      snapshots: new Snapshotter({
-        tools: components,
-        image: this.#image,
-        store: components.snapshots,
-        baseAfterSlots: settings.baseAfterSlots,
-        toLocal: (file) => this.#databases.map((database) => database.toLocal(file)).find((path) => path !== undefined),
-      }),
+      snapshots: this.#snapshotter,
       onReady: () => this.#pacer.wake(),
     });
     this.#pacer = new Pacer(fs, clock, {
@@ -224,7 +227,12 @@ export class PrimaryShipper implements Shipper {
 
   /** Objects that are stored and that no entry refers to yet: a collector must leave them alone. */
   pinnedKeys(): readonly string[] {
-    return this.#uploader.pinnedKeys();
+    return [...this.#uploader.pinnedKeys(), ...this.#snapshotter.pinnedKeys()];
+  }
+
+  /** The durable image now, with every entry of this epoch. */
+  image(): ImageState {
+    return this.#image.state();
   }
 
   get #urgent(): boolean {

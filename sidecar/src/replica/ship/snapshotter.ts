@@ -30,8 +30,15 @@ export class Snapshotter {
   readonly #parts: SnapshotterParts;
   readonly #bases = new Map<ImagePath, { readonly base: Base; readonly firstSlot: number }>();
 
+  readonly #putting = new Set<string>();
+
   constructor(parts: SnapshotterParts) {
     this.#parts = parts;
+  }
+
+  /** Bases that were stored, or are being stored, for snapshots of this epoch: no entry ever refers to them. */
+  pinnedKeys(): readonly string[] {
+    return [...this.#putting, ...[...this.#bases.values()].map(({ base }) => base.key)];
   }
 
   /** Of the image as it is at the call; rejects with the reason after a few tries. */
@@ -55,6 +62,7 @@ export class Snapshotter {
     try {
       const base = await this.#retry(signal, () => this.#upload(path, local, file.size, signal));
       this.#bases.set(path, { base, firstSlot: nextSlot });
+      this.#putting.delete(base.key);
       return { ...file, base, firstSlot: nextSlot };
     } catch (error) {
       signal.throwIfAborted();
@@ -77,6 +85,7 @@ export class Snapshotter {
         const bytes = new Uint8Array(length);
         return bytes.subarray(0, await file.read(bytes, offset));
       };
+      this.#putting.add(key);
       await bucket.put(key, { size, read }, { signal });
       return { key, size, sha256 };
     } finally {

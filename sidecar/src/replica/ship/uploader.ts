@@ -40,6 +40,7 @@ export class Uploader {
   readonly #fresh = new Map<Digest, string>();
   /** Keys of this epoch that were in the image: once gone from it a trim may doom them, so they are never written again. */
   readonly #used = new Set<string>();
+  readonly #putting = new Set<string>();
   readonly #underWay = new Map<Digest, Promise<void>>();
   trouble: string | undefined;
 
@@ -52,7 +53,7 @@ export class Uploader {
 
   /** Objects that no entry refers to yet but one soon will: a collector must leave them alone. */
   pinnedKeys(): readonly string[] {
-    return [...this.#fresh.values()];
+    return [...this.#putting, ...this.#fresh.values()];
   }
 
   /** Told of every key that an emitted entry refers to. */
@@ -109,6 +110,7 @@ export class Uploader {
       return { sha256, size, key: known };
     }
     const key = this.#keyFor(upload, sha256);
+    this.#putting.add(key);
     const put = this.#putUntilThere(key, upload, signal);
     this.#underWay.set(
       sha256,
@@ -116,10 +118,11 @@ export class Uploader {
     );
     try {
       await put;
+      this.#fresh.set(sha256, key);
     } finally {
       this.#underWay.delete(sha256);
+      this.#putting.delete(key);
     }
-    this.#fresh.set(sha256, key);
     this.#tools.metrics.tableUploaded(size, false);
     return { sha256, size, key };
   }
