@@ -383,6 +383,26 @@ describe("a primary's disk", () => {
     },
   );
 
+  test("of which a power failure took a WAL between two that were not shipped is repaired, not opened with a hole", async () => {
+    const { member, database } = await primary();
+    await member.die();
+    await database.put(7);
+    await database.switchWal();
+    const lost = database.walFile;
+    await database.put(7);
+    await database.switchWal();
+    await database.put(7);
+    member.bootId = "boot-2";
+    await member.restart();
+    expect((await member.reconcile()).state).toBe("Ahead");
+    await unlink(lost);
+    await member.restart();
+    const result = await member.reconcile();
+    expect(result).toMatchObject({ state: "Following", how: "Repaired", quarantine: { epoch: 1 } });
+    await equalsLog(member);
+    expect(rowCount(await member.disk())).toBe(30n);
+  });
+
   test("whose own claim is another's entry now meets another history", async () => {
     const { member } = await primary();
     await member.die();

@@ -10,6 +10,7 @@ import { Quarantine, type Diverged, type QuarantineSettings } from "./quarantine
 import type { Reconciled } from "./replica.js";
 import { replayFrom, restore, type Restored, type RestoreParts } from "./restore.js";
 import { pickBase, type RestoreBase } from "./restore-target.js";
+import { findTailGap } from "./tail-gap.js";
 import { RUNS_MAX, type LocalIdentity, type LocalState } from "./state.js";
 
 export interface ReconcileSettings {
@@ -173,10 +174,12 @@ export class Reconciler {
   /** After another boot of the machine, what the page cache held may be gone or zeros, whatever the sizes say. */
   async #lostBytes(state: Primary, image: ImageState, signal: AbortSignal): Promise<MetaMasterError | undefined> {
     if (state.bootId === this.#parts.run.bootId) return undefined;
+    const { tools } = this.#parts;
     const [different] = await this.#different(image, signal);
-    const file = different ?? (await findLostCompanion(this.#parts.tools, image, signal));
-    if (file === undefined) return undefined;
-    return new MetaMasterError("LocalDamaged", "corrupt", `${file} is not what the log holds.`, {
+    const file = different ?? (await findLostCompanion(tools, image, signal));
+    const what = file === undefined ? await findTailGap(tools, image) : `${file} is not what the log holds`;
+    if (what === undefined) return undefined;
+    return new MetaMasterError("LocalDamaged", "corrupt", `${what}.`, {
       hint: "The bucket wins: the files are repaired from it, and what the disk holds beyond it goes to quarantine.",
       details: { file },
     });
