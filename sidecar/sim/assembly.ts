@@ -7,8 +7,10 @@ import type { Bucket } from "../src/bucket/bucket.js";
 import { retrying } from "../src/bucket/retry.js";
 import type { WriterId } from "../src/formats/entry.js";
 import { makeClaim } from "../src/log/claim.js";
+import { openCluster } from "../src/log/cluster-identity.js";
 import { BucketLogReader } from "../src/log/log-reader.js";
 import { putDefaults, type PutSettings } from "../src/log/slot-put.js";
+import { Snapshots } from "../src/log/snapshots.js";
 import { LogElection } from "../src/member/log-election.js";
 import type { Master } from "../src/member/master.js";
 import { Member } from "../src/member/member.js";
@@ -27,7 +29,6 @@ import { PrimaryShipper } from "../src/replica/ship/shipper.js";
 import { StateStore } from "../src/replica/state.js";
 import type { ReplicaTools } from "../src/replica/tools.js";
 import { inlineCompression } from "./compression.js";
-import { interimCluster, InterimSnapshots } from "./interim.js";
 import type { Mutation } from "./mutation.js";
 import type { Profile } from "./profile.js";
 import { FileRecords } from "./records.js";
@@ -94,10 +95,13 @@ export async function assemble(parts: AssemblyParts): Promise<Assembled> {
   const self = { pid: parts.pid, startTime: String(parts.pid), bootId };
   const processes: Processes = { self, isAlive: async ({ pid }) => parts.isAlive(pid) };
   const lock = await DirectoryLock.acquire(fs, folders, processes, nonce, logger);
-  const cluster = await interimCluster(retried, random, clock, signal);
+  const store = new StateStore(fs, folders);
+  const before = await store.read();
+  const uid = before.found === "state" ? before.state.cluster : undefined;
+  const cluster = await openCluster({ bucket: retried, clock, random }, { uid }, signal);
   const realReader = new BucketLogReader({ cluster, bucket: retried, compression: inlineCompression });
   const reader = mutation.reader?.(realReader) ?? realReader;
-  const snapshots = new InterimSnapshots(cluster, retried, clock);
+  const snapshots = new Snapshots({ cluster: cluster.uid, bucket: retried, clock, compression: inlineCompression });
   const tools: ReplicaTools = {
     fs,
     clock,
@@ -109,7 +113,6 @@ export async function assemble(parts: AssemblyParts): Promise<Assembled> {
     folders,
     fetch: { rangeBytes: 4096, parallelRanges: 4, parallelFiles: 2 },
   };
-  const store = new StateStore(fs, folders);
   const replica = new LocalReplica(
     { tools, shelf: snapshots, store, run: { member: name, nonce, bootId } },
     { bootstrap: "New", quarantine: quarantineDefaults },
@@ -163,7 +166,7 @@ export async function assemble(parts: AssemblyParts): Promise<Assembled> {
   };
 }
 
-function makeShipper(parts: AssemblyParts, input: ShipperInput, bucket: Bucket, snapshots: InterimSnapshots): Shipper {
+function makeShipper(parts: AssemblyParts, input: ShipperInput, bucket: Bucket, snapshots: Snapshots): Shipper {
   const { fs, clock, random, logger, layout, profile } = parts;
   const { ship } = profile;
   return new PrimaryShipper(

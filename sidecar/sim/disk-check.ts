@@ -55,7 +55,7 @@ export function checkDisk(check: DiskCheck): void {
       if (!disk.exists(directory)) continue;
       for (const { name, kind } of disk.list(directory)) {
         const type = parseFileName(name)?.type;
-        const counts = type !== undefined && type !== "lock" && type !== "infoLog" && type !== "auxiliary";
+        const counts = type !== undefined && type !== "lock" && type !== "infoLog" && type !== "temporary";
         if (kind === "file" && counts && !expected.has(`${directory}/${name}`)) {
           throw bad(`${directory}/${name} is not in the image`);
         }

@@ -159,6 +159,8 @@ export class ModelDatabase {
     for (const family of this.#families.values()) {
       if (family.memtable.length === 0 && family.sealed.length === 0) family.logNumber = log;
     }
+    // So that no family's table is named while another's older rows may still be lost (db_impl_compaction_flush.cc, SyncClosedWALs).
+    if (this.#families.size > 1) this.#disk.syncDirectory(this.settings.walPath);
     yield;
     const edits: VersionEdit[] = [];
     const done: [Family, Table][] = [];
