@@ -1,7 +1,6 @@
 import { MetaMasterError, hasCode, isKind, messageOf } from "../../base/errors.js";
 import type { Position, ReadEntry } from "../../formats/entry.js";
 import { Image } from "../../formats/image-fold.js";
-import type { ImageState } from "../../formats/image.js";
 import { parseFileName } from "../../formats/rocksdb/file-names.js";
 import type { ImageState } from "../../formats/image.js";
 import type { Appended, Draft, LogWriter } from "../../log/log.js";
@@ -228,11 +227,6 @@ export class PrimaryShipper implements Shipper {
   /** Objects that are stored and that no entry refers to yet: a collector must leave them alone. */
   pinnedKeys(): readonly string[] {
     return [...this.#uploader.pinnedKeys(), ...this.#snapshotter.pinnedKeys()];
-  }
-
-  /** The durable image now, with every entry of this epoch. */
-  image(): ImageState {
-    return this.#image.state();
   }
 
   get #urgent(): boolean {
