@@ -1,4 +1,4 @@
-import { MetaMasterError, hasCode, isKind, messageOf } from "../../base/errors.js";
+import { MetaMasterError, hasCode, messageOf } from "../../base/errors.js";
 import type { Position, ReadEntry } from "../../formats/entry.js";
 import { Image } from "../../formats/image-fold.js";
 import { parseFileName } from "../../formats/rocksdb/file-names.js";
@@ -22,6 +22,7 @@ import { Packer } from "./packer.js";
 import { CutMoved } from "./plan.js";
 import type { ShipComponents, ShipSettings } from "./settings.js";
 import { Shipped } from "./shipped.js";
+import { barrierFailed, unsettled } from "./ship-errors.js";
 import { Snapshotter } from "./snapshotter.js";
 import { Uploader } from "./uploader.js";
 import { rejectAll, resolveAll, Waiters, type Batch } from "./waiters.js";
@@ -313,7 +314,7 @@ export class PrimaryShipper implements Shipper {
         return await this.#shipCut(cut);
       } catch (error) {
         if (!(error instanceof CutMoved)) throw error;
-        if (move >= MOVES_MAX) throw unsettled(error);
+        if (move >= MOVES_MAX) throw unsettled(MOVES_MAX, error);
       }
     }
   }
@@ -351,7 +352,7 @@ export class PrimaryShipper implements Shipper {
       this.#indexWalFiles();
       if (holds === this.#holds.version) return { cut, holds };
     }
-    throw unsettled(undefined);
+    throw unsettled(MOVES_MAX, undefined);
   }
 
   /** Damage keeps what follows it from being shipped, and a barrier from being promised, until the master's own flush is past it. */
@@ -483,26 +484,4 @@ function entryOf(draft: Draft, { position, size }: Appended, writer: LogWriter):
     sequences: draft.sequences,
   };
   return { header, operations: draft.operations, position, size };
-}
-
-function barrierFailed(cause: unknown): unknown {
-  if (isKind(cause, "fenced")) return cause;
-  return new MetaMasterError(
-    "BarrierFailed",
-    "transient",
-    `What was written is not known to be durable: ${messageOf(cause)}`,
-    {
-      cause,
-      hint: "Do not acknowledge it. Ask again; if the reason stays, look at the status.",
-    },
-  );
-}
-
-function unsettled(cause: unknown): MetaMasterError {
-  return new MetaMasterError(
-    "CheckpointUnsettled",
-    "transient",
-    `In ${MOVES_MAX} tries the disk moved on every time while a checkpoint was made.`,
-    { cause, hint: "It is tried again; it passes when the master compacts less." },
-  );
 }
