@@ -1,7 +1,8 @@
 #!/usr/bin/env node
 /**
- * Starts the built command line. zstd is in Node from 22.15 on: an older one hands over to the Node of the project's own dependencies, as a child
- * whose signals and exit code are passed on.
+ * Starts the built command line. zstd is in Node from 22.15 on: an older one hands over to the Node of the project's own dependencies, as a child to which
+ * signals are passed on and whose exit code is kept. The child ends at once (by the channel between them) when this process is killed: whoever kills the
+ * one that he started must not leave a member behind that he doesn't see.
  */
 import { spawn } from "node:child_process";
 import { createRequire } from "node:module";
@@ -32,7 +33,10 @@ function fail(message) {
 }
 
 function startWith(node) {
-  const child = spawn(node, [fileURLToPath(main), ...process.argv.slice(2)], { stdio: "inherit" });
+  const child = spawn(node, [fileURLToPath(main), ...process.argv.slice(2)], {
+    stdio: ["inherit", "inherit", "inherit", "ipc"],
+    env: { ...process.env, METAMASTER_NODE: "handed-over" },
+  });
   for (const signal of ["SIGTERM", "SIGINT", "SIGHUP"]) process.on(signal, () => child.kill(signal));
   child.on("error", (error) => fail(`${node} can't be started: ${error.message}`));
   child.on("exit", (code, signal) => {

@@ -19,6 +19,12 @@ for (const name of STOP_SIGNALS) {
 // Whoever reads us may go away (`metamaster log list | head`): that is no defect.
 for (const stream of [process.stdout, process.stderr]) stream.on("error", () => undefined);
 
+// Started by a launcher that runs an older Node (bin/metamaster.js): its death is ours, and the watchdog ends the master.
+if (process.env["METAMASTER_NODE"] === "handed-over") {
+  delete process.env["METAMASTER_NODE"];
+  process.on("disconnect", () => process.kill(process.pid, "SIGKILL"));
+}
+
 function onDefect(error: unknown): void {
   if (defectListener !== undefined) {
     defectListener(error);

@@ -2,6 +2,8 @@ import type { Clock } from "../../base/clock.js";
 import type { Progress } from "../../replica/progress.js";
 import { approximateDuration, approximateSize } from "../config/units.js";
 
+/** Phases that count entries or files instead of bytes. */
+const counted: ReadonlySet<string> = new Set(["log", "compare"]);
 const DRAW_MS = 100;
 const LINE_MS = 5000;
 const BAR_WIDTH = 24;
@@ -14,6 +16,7 @@ interface Phase {
   doneBytes: number;
   totalBytes: number;
   shownMs: number;
+  shown: boolean;
   ended: boolean;
 }
 
@@ -40,16 +43,19 @@ export class ProgressView implements Progress {
     const phase = this.#enter(name, doneBytes, nowMs);
     phase.doneBytes = doneBytes;
     phase.totalBytes = Math.max(totalBytes, doneBytes);
-    const complete = totalBytes > 0 && doneBytes >= totalBytes;
-    if (complete !== phase.ended) phase.ended = complete;
-    else if (complete || nowMs - phase.shownMs < (this.#output.draw === undefined ? LINE_MS : DRAW_MS)) return;
+    const wasEnded = phase.ended;
+    phase.ended = totalBytes > 0 && doneBytes >= totalBytes;
+    // What is over before it would have been shown is not worth a line.
+    const due = nowMs - phase.shownMs >= (this.#output.draw === undefined ? LINE_MS : DRAW_MS);
+    if (!due && !(phase.ended && !wasEnded && phase.shown)) return;
     phase.shownMs = nowMs;
+    phase.shown = true;
     this.#show(phase, nowMs);
   }
 
   /** Leaves the terminal's line to what comes next. */
   end(): void {
-    if (this.#phase !== undefined && !this.#phase.ended) this.#output.draw?.("\n");
+    if (this.#phase !== undefined && this.#phase.shown && !this.#phase.ended) this.#output.draw?.("\n");
     this.#phase = undefined;
   }
 
@@ -64,6 +70,7 @@ export class ProgressView implements Progress {
       doneBytes,
       totalBytes: 0,
       shownMs: nowMs,
+      shown: false,
       ended: false,
     };
     return this.#phase;
@@ -74,8 +81,9 @@ export class ProgressView implements Progress {
     const seconds = (nowMs - startMs) / 1000;
     const rate = seconds > 0 ? (doneBytes - startBytes) / seconds : 0;
     const left = rate > 0 ? (totalBytes - doneBytes) / rate : undefined;
-    const amounts = `${approximateSize(doneBytes)} of ${approximateSize(totalBytes)}`;
-    const speed = rate > 0 ? `, ${approximateSize(rate)}/s` : "";
+    const amount = counted.has(name) ? (value: number): string => String(Math.round(value)) : approximateSize;
+    const amounts = `${amount(doneBytes)} of ${amount(totalBytes)}`;
+    const speed = rate > 0 ? `, ${amount(rate)}/s` : "";
     const time = ended
       ? `, took ${approximateDuration(seconds)}`
       : left === undefined

@@ -84,10 +84,7 @@ async function announce(http: MemberHttp, config: LoadedConfig["config"], logger
     httpFile(config.dataDirectory),
     `${JSON.stringify({ url, pid: process.pid, member: config.member })}\n`,
   );
-  logger.info(
-    { url, member: config.member, cluster: config.cluster },
-    `member ${config.member} of ${config.cluster} answers on ${url}`,
-  );
+  logger.info({ url, cluster: config.cluster }, `member ${config.member} of ${config.cluster} answers on ${url}`);
   return url;
 }
 
