@@ -3,7 +3,10 @@ import { MetaMasterError } from "../base/errors.js";
 import type { Position, ReadEntry } from "../formats/entry.js";
 import type { LogReader } from "../log/log.js";
 
-/** Nothing is trimmed sooner than its grace period (minutes at least): who saw the log go on within this time is not behind a hole. */
+/**
+ * Nothing is trimmed sooner than its grace period (minutes at least): what was unwritten so short a time ago can't have been written and deleted since. An
+ * entry that was found proves nothing of the next slot.
+ */
 const PROVEN_MS = 30_000;
 
 /** The log's entries after a position, in order and verified as one chain; an end is believed only if nothing lies behind it. */
@@ -11,7 +14,7 @@ export class EntryStream {
   readonly #reader: LogReader;
   readonly #clock: Clock;
   #position: Position;
-  /** When it was last known that nothing is missing at the position. */
+  /** When the slot after some position of ours was known to be the log's end. */
   #provenMs = -Infinity;
 
   constructor(reader: LogReader, clock: Clock, after: Position) {
@@ -33,7 +36,6 @@ export class EntryStream {
     const nowMs = this.#clock.monotonicMs();
     const entry = await this.#reader.next(this.#position, signal);
     if (entry !== undefined) {
-      this.#provenMs = nowMs;
       this.#position = entry.position;
       return entry;
     }

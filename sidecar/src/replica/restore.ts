@@ -8,6 +8,7 @@ import { DiskImage, identityOf } from "./disk-image.js";
 import { basesOf, LogReplay, type AppendSink } from "./restore-log.js";
 import { pickBase, type RestoreBase, type RestoreTarget, type SnapshotShelf } from "./restore-target.js";
 import { TableRestore, type KnownTables } from "./restore-tables.js";
+import { rewriteAllOptions } from "./seal.js";
 import { FileDigests } from "./ship/digests.js";
 import type { LocalIdentity, LocalState, StateStore } from "./state.js";
 import { sweep } from "./sweep.js";
@@ -65,6 +66,20 @@ export async function restore(parts: RestoreParts, target: RestoreTarget, signal
   } finally {
     await disk.close();
   }
+}
+
+/** The same, for a master that is to open the directory without a member: what the files say of directories is made to fit this place. */
+export async function restoreForMaster(
+  parts: RestoreParts,
+  target: RestoreTarget,
+  signal: AbortSignal,
+): Promise<Restored> {
+  const restored = await restore(parts, target, signal);
+  const disk = new DiskImage(parts.tools, new Map());
+  await rewriteAllOptions(parts.tools, disk);
+  await disk.sync();
+  await disk.staging.clear();
+  return restored;
 }
 
 /** The image at the target; says what is wrong if the history does not go back to where it would have to begin. */

@@ -85,7 +85,8 @@ async function separate({ tools, disk }: SealInput): Promise<void> {
   }
 }
 
-async function rewriteAllOptions({ fs, layout, logger }: ReplicaTools, disk: DiskImage): Promise<void> {
+/** OPTIONS of another place would have RocksDB read, and delete, the WALs there. */
+export async function rewriteAllOptions({ fs, layout, logger }: ReplicaTools, disk: DiskImage): Promise<void> {
   for (const { path, walPath } of layout.layout.databases) {
     if ((await fs.stat(path))?.kind !== "directory") continue;
     for (const { name } of await fs.list(path)) {
