@@ -11,8 +11,8 @@ interface Lineage {
 /** What every master wrote, acknowledged and found: the oracle of rows. Each row's value is unique in a simulation. */
 export class History {
   readonly #lineages: Lineage[] = [];
-  /** Row n at index n - 1, undefined where nothing was acknowledged. */
-  readonly #acknowledged: (string | undefined)[] = [];
+  /** Row n at index n - 1, with the epoch that acknowledged it first. */
+  readonly #acknowledged: { readonly value: string | undefined; readonly epoch: number }[] = [];
   readonly #nowMs: () => number;
   readonly #mayOverlap: (who: string) => boolean;
   opens = 0;
@@ -32,11 +32,12 @@ export class History {
   /** A master opened its databases and found these rows: nothing acknowledged may be missing, and all of it must have been written before, in this order. */
   opened(who: string, epoch: number, rows: readonly string[]): void {
     this.opens++;
-    for (const [index, value] of this.#acknowledged.entries()) {
-      if (value === undefined || rows[index] === value) continue;
+    for (const [index, { value, epoch: since }] of this.#acknowledged.entries()) {
+      // One that is late (its machine slept) owes nothing to epochs after its own; that it writes nothing is another rule.
+      if (since > epoch || rows[index] === value) continue;
       throw new Violation(
         "AcknowledgedIsKept",
-        `${who} opened epoch ${epoch} with ${rows.length} rows; row ${index + 1} was acknowledged as ${value} and is ${String(rows[index])}`,
+        `${who} opened epoch ${epoch} with ${rows.length} rows; row ${index + 1} was acknowledged as ${String(value)} and is ${String(rows[index])}`,
       );
     }
     const same = this.#lineages.find((lineage) => lineage.epoch === epoch);
@@ -80,13 +81,13 @@ export class History {
     for (let index = 0; index < number; index++) {
       const value = lineage?.rows[index];
       const before = this.#acknowledged[index];
-      if (before !== undefined && before !== value) {
+      if (before !== undefined && before.value !== value) {
         throw new Violation(
           "AcknowledgedIsKept",
-          `${who} acknowledges row ${index + 1} as ${String(value)} in epoch ${epoch}; it was acknowledged as ${before}`,
+          `${who} acknowledges row ${index + 1} as ${String(value)} in epoch ${epoch}; it was acknowledged as ${String(before.value)}`,
         );
       }
-      this.#acknowledged[index] = value;
+      if (before === undefined || epoch < before.epoch) this.#acknowledged[index] = { value, epoch };
     }
   }
 }

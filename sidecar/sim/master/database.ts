@@ -254,8 +254,10 @@ export class ModelDatabase {
     const bytes = Buffer.concat(edits.map((edit) => manifest.append(encodeEdit(edit))));
     writeWhole(this.#disk, `${temporary}/${names.manifest(1)}`, bytes);
     writeWhole(this.#disk, `${temporary}/CURRENT`, Buffer.from(`${names.manifest(1)}\n`));
+    this.#disk.syncDirectory(temporary);
     yield;
     this.#disk.rename(temporary, path);
+    this.#disk.syncDirectory(path.slice(0, path.lastIndexOf("/")));
   }
 
   *#openForWriting(flushes: boolean): Step {
