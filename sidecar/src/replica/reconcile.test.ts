@@ -1,16 +1,4 @@
-import {
-  appendFile,
-  cp,
-  mkdir,
-  readdir,
-  readFile,
-  rename,
-  rm,
-  stat,
-  truncate,
-  unlink,
-  writeFile,
-} from "node:fs/promises";
+import { appendFile, cp, mkdir, readFile, rename, rm, stat, truncate, unlink, writeFile } from "node:fs/promises";
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
 import { logKey, SNAPSHOT_PREFIX } from "../formats/entry.js";
 import type { ModelDatabase } from "./ship/testing/model-database.js";
@@ -251,69 +239,6 @@ describe("a primary's disk", () => {
     expect((await member.reconcile()).state).toBe("Ahead");
     await member.lead();
     expect(rowCount(await world.files())).toBe(37n);
-  });
-
-  test("that diverged: the tail goes to quarantine, the disk is rewound by fetching only what differs", async () => {
-    const { member, database } = await primary();
-    const standby = world.member("b");
-    await standby.follow();
-    await member.die();
-    // Rows 31 to 37 are lost with the old primary; 38 to 40 are in a table and a WAL that never were shipped.
-    await database.put(7);
-    await database.flush();
-    await database.put(3);
-    await standby.lead();
-    const other = database.clone();
-    await other.forget(10);
-    await member.restart();
-    const result = await member.reconcile();
-    expect(result).toMatchObject({ state: "Following", how: "Rewound" });
-    if (result.state !== "Following" || result.quarantine === undefined) throw new Error("no quarantine");
-    const { directory, epoch, databases, forkedAt } = result.quarantine;
-    expect(epoch).toBe(1);
-    expect(databases).toEqual([
-      { database: "db", walBytes: expect.any(Number), records: 3, firstSequence: "38", lastSequence: "40" },
-    ]);
-    await equalsLog(member);
-    expect(rowCount(await member.disk())).toBe(30n);
-    expect(JSON.parse(await readFile(`${directory}/report.json`, "utf8"))).toMatchObject({ epoch: 1, forkedAt });
-    // Laid over the history at the fork it is the diverged database.
-    const files = await world.files(forkedAt.slot);
-    for (const name of await readdir(`${directory}/files/db`)) {
-      files.set(`db/${name}`, await readFile(`${directory}/files/db/${name}`));
-    }
-    expect(rowCount(files)).toBe(40n);
-    expect(member.said.lines.findLast(({ message }) => message.startsWith("restored to"))?.fields).toMatchObject({
-      fetchedBytes: 0,
-    });
-  });
-
-  test("that diverged and dies in the middle of it ends the same", async () => {
-    const { member, database } = await primary();
-    const standby = world.member("b");
-    await standby.follow();
-    await member.die();
-    await database.put(7);
-    await standby.lead();
-    await member.restart();
-    const first = await member.reconcile();
-    await member.restart();
-    expect(await member.reconcile()).toMatchObject({ how: "Followed" });
-    expect(await readdir(`${member.directory}/.metamaster/quarantine`)).toHaveLength(1);
-    expect(first).toMatchObject({ how: "Rewound" });
-  });
-
-  test("of which somebody took over, and which holds nothing more, is rewound without a quarantine", async () => {
-    const { member } = await primary();
-    const standby = world.member("b");
-    await standby.follow();
-    await member.die();
-    await standby.lead();
-    await member.restart();
-    const result = await member.reconcile();
-    expect(result).toMatchObject({ state: "Following", how: "Rewound" });
-    expect(result).not.toHaveProperty("quarantine");
-    await equalsLog(member);
   });
 
   test("that lost shipped WAL to a power failure is repaired, and what it holds beyond is kept", async () => {
