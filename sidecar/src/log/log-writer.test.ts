@@ -233,7 +233,39 @@ describe("fencing", () => {
   });
 });
 
+test("checkFence does not take an append for a stranger that became durable while it looked", async () => {
+  const { a, writer } = await bench();
+  const looked = Promise.withResolvers<undefined>();
+  a.bucket.gate = (call) => (call === "get" ? looked.promise : undefined);
+  const check = writer.checkFence(never);
+  await writer.append(wal("one"), never);
+  looked.resolve(undefined);
+  await check;
+  expect(writer.fenced).toBeUndefined();
+});
+
 describe("an append that is given up", () => {
+  test("and is settled later counts its lease from its first try", async () => {
+    const { a, clock, writer } = await bench();
+    clock.spend(100);
+    const late = Promise.withResolvers<undefined>();
+    a.bucket.gate = (call) => (call === "putIfAbsent" ? late.promise : undefined);
+    const giveUp = new AbortController();
+    const first = writer.append(wal("old"), giveUp.signal);
+    await settle();
+    giveUp.abort(new Error("enough"));
+    await expect(first).rejects.toThrow("enough");
+    clock.spend(1000);
+    const gate = Promise.withResolvers<undefined>();
+    a.bucket.gate = (call, key) => (call === "putIfAbsent" && key === logKey(2) ? gate.promise : undefined);
+    const second = writer.append(wal("new", 3), never);
+    await settle();
+    expect([writer.position.slot, writer.lastSentMs]).toEqual([1, 100]);
+    gate.resolve(undefined);
+    expect((await second).sentMs).toBe(1100);
+    late.resolve(undefined);
+  });
+
   test("rejects at once with the signal's reason, and only that one", async () => {
     const { a, writer } = await bench();
     a.bucket.gate = (call) => (call === "putIfAbsent" ? settle() : undefined);

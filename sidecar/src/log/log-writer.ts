@@ -108,10 +108,9 @@ export class BucketLogWriter implements LogWriter {
     pending.waiting = false;
     pending.reject(reason);
     if (pending.sentMs === undefined) {
+      // Nothing behind it is encoded: only the head's successor ever is.
       const index = this.#queue.indexOf(pending);
       if (index >= 0) this.#queue.splice(index, 1);
-      // What was encoded behind it names it as its predecessor.
-      for (const later of this.#queue.slice(Math.max(index, 0))) later.encoding = undefined;
       this.#encodeAhead();
     }
     if (!this.#queue.some(({ waiting }) => waiting)) this.#attention.abort(reason);

@@ -56,7 +56,10 @@ export class Snapshotter {
     const known = this.#bases.get(path);
     const based: AppendFile = known === undefined ? file : { ...file, base: known.base, firstSlot: known.firstSlot };
     const nextSlot = state.position.slot + 1;
-    if (nextSlot - based.firstSlot <= this.#parts.baseAfterSlots || based.base?.size === file.size) return based;
+    // The base of an earlier epoch's snapshot goes with that snapshot, and the slots that it stands for are gone: make a new one.
+    const stale = (known === undefined && file.base !== undefined) || based.firstSlot <= state.trimmedThrough;
+    const recent = nextSlot - based.firstSlot <= this.#parts.baseAfterSlots || based.base?.size === file.size;
+    if (recent && !stale) return based;
     const local = this.#parts.toLocal(path);
     if (local === undefined) return based;
     try {
