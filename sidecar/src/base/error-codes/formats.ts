@@ -62,7 +62,8 @@ export const formatErrorCodes: ErrorCodes = {
   SnapshotCorrupt: {
     kind: "corrupt",
     meaning: "A snapshot fails its check.",
-    remedy: "It is never used; an older one and the log hold the same data. Bring the object back from the bucket's versions if there is no older one.",
+    remedy:
+      "It is never used; an older one and the log hold the same data. Bring the object back from the bucket's versions if there is no older one.",
   },
   SnapshotTooLarge: {
     kind: "invalid",

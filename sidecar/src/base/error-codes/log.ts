@@ -5,7 +5,8 @@ export const logErrorCodes: ErrorCodes = {
   ChainBroken: {
     kind: "corrupt",
     meaning: "An entry of the log follows another history than the one this member knows.",
-    remedy: "The member compares its data with the bucket and restores what differs by itself; if it repeats, run `metamaster verify`.",
+    remedy:
+      "The member compares its data with the bucket and restores what differs by itself; if it repeats, run `metamaster verify`.",
   },
   ClusterFileCorrupt: {
     kind: "corrupt",
@@ -15,7 +16,8 @@ export const logErrorCodes: ErrorCodes = {
   ClusterMissing: {
     kind: "invalid",
     meaning: "The bucket holds no cluster, but this member's data belongs to one.",
-    remedy: "Check bucket and prefix. If the bucket's contents are lost: move `.metamaster/state.json` away and start one member with `bootstrap: adopt`.",
+    remedy:
+      "Check bucket and prefix. If the bucket's contents are lost: move `.metamaster/state.json` away and start one member with `bootstrap: adopt`.",
   },
   Fenced: {
     kind: "fenced",
@@ -25,12 +27,14 @@ export const logErrorCodes: ErrorCodes = {
   ForeignCluster: {
     kind: "invalid",
     meaning: "The bucket, or an object in it, belongs to another cluster than this member.",
-    remedy: "Check bucket and prefix; give every cluster a prefix of its own. To join that cluster, move the member's data directory away first.",
+    remedy:
+      "Check bucket and prefix; give every cluster a prefix of its own. To join that cluster, move the member's data directory away first.",
   },
   LogGap: {
     kind: "corrupt",
     meaning: "An entry in the middle of the log is missing and no snapshot covers the hole.",
-    remedy: "Bring the object back from the bucket's versions. Only MetaMaster may delete below `log/`: see who else did.",
+    remedy:
+      "Bring the object back from the bucket's versions. Only MetaMaster may delete below `log/`: see who else did.",
   },
   LogKeyInvalid: {
     kind: "corrupt",
@@ -40,7 +44,8 @@ export const logErrorCodes: ErrorCodes = {
   SlotVanished: {
     kind: "transient",
     meaning: "An object was there at one look and gone at the next.",
-    remedy: "It is tried again. If it lasts, the store is not consistent, or something deletes objects below the prefix.",
+    remedy:
+      "It is tried again. If it lasts, the store is not consistent, or something deletes objects below the prefix.",
   },
   SnapshotIncomplete: {
     kind: "conflict",

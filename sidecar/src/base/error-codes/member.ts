@@ -36,7 +36,8 @@ export const memberErrorCodes: ErrorCodes = {
   MasterWillNotDie: {
     kind: "transient",
     meaning: "The master did not end after SIGKILL, or somebody else holds the LOCK of a database.",
-    remedy: "End the process that the message names, or reboot the machine; nothing is claimed or acknowledged meanwhile.",
+    remedy:
+      "End the process that the message names, or reboot the machine; nothing is claimed or acknowledged meanwhile.",
   },
   MemberStopped: {
     kind: "transient",

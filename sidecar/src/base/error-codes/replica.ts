@@ -5,7 +5,8 @@ export const replicaErrorCodes: ErrorCodes = {
   AdoptionRefused: {
     kind: "invalid",
     meaning: "There are databases on the disk, but the bucket has no history.",
-    remedy: "If the cluster is to begin with these databases set `bootstrap: adopt`; otherwise use an empty data directory.",
+    remedy:
+      "If the cluster is to begin with these databases set `bootstrap: adopt`; otherwise use an empty data directory.",
   },
   ApplyPending: {
     kind: "transient",
@@ -65,7 +66,8 @@ export const replicaErrorCodes: ErrorCodes = {
   ForeignDatabase: {
     kind: "invalid",
     meaning: "The database on the disk is not the one that the bucket holds under that name.",
-    remedy: "Use an empty data directory to have the bucket's databases restored to it, or another prefix to begin a cluster with these.",
+    remedy:
+      "Use an empty data directory to have the bucket's databases restored to it, or another prefix to begin a cluster with these.",
   },
   GroupUnfinished: {
     kind: "fenced",
@@ -81,12 +83,14 @@ export const replicaErrorCodes: ErrorCodes = {
   HistoryMismatch: {
     kind: "corrupt",
     meaning: "The bucket holds another history than the one this disk was part of.",
-    remedy: "The bucket was emptied, rolled back or replaced: bring its objects back, or, if the bucket is right, empty this data directory.",
+    remedy:
+      "The bucket was emptied, rolled back or replaced: bring its objects back, or, if the bucket is right, empty this data directory.",
   },
   ImageIncomplete: {
     kind: "corrupt",
     meaning: "A database is not whole: a file or bytes of one are missing, or files are there that are not part of it.",
-    remedy: "No master is started on it; the disk is compared with the log again, which repairs it. If that doesn't help run `metamaster verify`.",
+    remedy:
+      "No master is started on it; the disk is compared with the log again, which repairs it. If that doesn't help run `metamaster verify`.",
   },
   ImagePathInvalid: {
     kind: "corrupt",
@@ -112,7 +116,8 @@ export const replicaErrorCodes: ErrorCodes = {
   NotRocksDb: {
     kind: "invalid",
     meaning: "A configured database directory holds files, but no RocksDB database.",
-    remedy: "Name the directory of the database in `databases[].path`, or an empty one. What lies beside the database belongs in `companions`.",
+    remedy:
+      "Name the directory of the database in `databases[].path`, or an empty one. What lies beside the database belongs in `companions`.",
   },
   PathBlocked: {
     kind: "invalid",
@@ -132,12 +137,14 @@ export const replicaErrorCodes: ErrorCodes = {
   StateUnreadable: {
     kind: "corrupt",
     meaning: "This directory's state can't be believed.",
-    remedy: "Nothing: the files are compared with the bucket and repaired from it; what the bucket doesn't hold goes to quarantine.",
+    remedy:
+      "Nothing: the files are compared with the bucket and repaired from it; what the bucket doesn't hold goes to quarantine.",
   },
   SyncFailed: {
     kind: "conflict",
     meaning: "What was applied could not be made durable.",
-    remedy: "The files are set back to the last saved state and followed from there. If it lasts the disk is full or failing.",
+    remedy:
+      "The files are set back to the last saved state and followed from there. If it lasts the disk is full or failing.",
   },
   TableCorrupt: {
     kind: "corrupt",

@@ -17,10 +17,10 @@ export const surfaceErrorCodes: ErrorCodes = {
     meaning: "The configuration file can't be read.",
     remedy: "Name it with --config, or put it at ./metamaster.yaml.",
   },
-  ConfirmationNeeded: {
+  HistoryMissing: {
     kind: "invalid",
-    meaning: "The command would replace something that is there.",
-    remedy: "Look at what is there; choose another place or move it away.",
+    meaning: "The bucket has no cluster, entry or snapshot where one was asked for.",
+    remedy: "Check `bucket.url`, and see `metamaster log list` and `metamaster snapshot list` for what there is.",
   },
   HttpAddressInvalid: {
     kind: "invalid",
@@ -57,10 +57,21 @@ export const surfaceErrorCodes: ErrorCodes = {
     meaning: "The local member's HTTP does not answer.",
     remedy: "Is `metamaster run` running with this configuration, and is `http.address` the same?",
   },
+  ObjectDamaged: {
+    kind: "corrupt",
+    meaning: "An object that a restore needs is missing, or is not what was stored.",
+    remedy:
+      "Bring it back from the bucket's versions. A member that still has the file on its disk goes on; a restore needs it.",
+  },
   TargetNotEmpty: {
     kind: "invalid",
     meaning: "The directory to restore into holds something.",
     remedy: "Name an empty or new directory.",
+  },
+  Unexpected: {
+    kind: "invalid",
+    meaning: "Something failed in a way that nobody foresaw.",
+    remedy: "This is a defect of MetaMaster: report it with the log.",
   },
   UsageInvalid: {
     kind: "invalid",

@@ -105,7 +105,7 @@ export function composeMember(parts: MemberParts): ComposedMember {
   };
 }
 
-function makeMaster({ config, system, logger, run, command, url, history }: MemberParts): ChildMaster {
+function makeMaster({ config, system, logger, run, command, url }: MemberParts): ChildMaster {
   const [program, ...args] = command;
   const environment = { env: process.env, cwd: process.cwd() };
   return new ChildMaster(
@@ -115,7 +115,7 @@ function makeMaster({ config, system, logger, run, command, url, history }: Memb
       ...environment,
       url,
       member: run.member,
-      cluster: history.cluster.uid,
+      cluster: config.cluster,
       lockDirectories: config.databases.map(({ path }) => path),
     },
     { clock: system.clock, logger, probe: healthProbe(healthCheck(config), environment) },

@@ -64,7 +64,8 @@ export class MemberClient {
   }
 
   #unreachable(error: unknown): MetaMasterError {
-    const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+    // What fetch throws says only that it failed; why is in its cause.
+    const cause = typeof error === "object" && error !== null && "cause" in error ? error.cause : error;
     return new MetaMasterError(
       "MemberUnreachable",
       "transient",

@@ -62,7 +62,8 @@ function prettyStream(destination: DestinationStream, colorize: boolean): Destin
   });
 }
 
-function adapt(logger: PinoLogger): Logger {
+/** What the product logs to, over pino. */
+export function adapt(logger: PinoLogger): Logger {
   return {
     debug: (fields, message) => logger.debug(fields, scrub(message)),
     info: (fields, message) => logger.info(fields, scrub(message)),

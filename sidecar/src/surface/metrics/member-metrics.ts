@@ -26,6 +26,7 @@ export interface MetricsSource {
 /** All that a member exports; names by Prometheus' conventions, docs/reference/metrics.md is made from them. */
 export class MemberMetrics implements BucketObserver, ShipMetrics {
   readonly registry = new Registry();
+  readonly #described: { name: string; type: string; labels: readonly string[]; help: string }[] = [];
   readonly #walSinceCheckpoint = { bytes: 0 };
   readonly #bucketRequests = this.#counter("bucket_requests_total", "Calls to the bucket, each try", [
     "operation",
@@ -80,8 +81,8 @@ export class MemberMetrics implements BucketObserver, ShipMetrics {
   }
 
   /** Gauges that are read when they are asked for; the metrics of the process. */
-  watch(source: MetricsSource): void {
-    collectDefaultMetrics({ register: this.registry });
+  watch(source: MetricsSource, { process } = { process: true }): void {
+    if (process) collectDefaultMetrics({ register: this.registry });
     const { status } = source;
     this.#read("role", "1 for the role that the member has", ["role"], (gauge) => {
       const { role } = status().role;
@@ -172,19 +173,28 @@ export class MemberMetrics implements BucketObserver, ShipMetrics {
     this.#quarantines.inc();
   }
 
+  /** What there is, for the reference. */
+  describe(): { name: string; type: string; labels: readonly string[]; help: string }[] {
+    return this.#described;
+  }
+
   #counter<L extends string>(name: string, help: string, labelNames: L[]): Counter<L> {
+    this.#describe("counter", name, help, labelNames);
     return new Counter({ name: `metamaster_${name}`, help, labelNames, registers: [this.registry] });
   }
 
   #gauge<L extends string>(name: string, help: string, labelNames: L[]): Gauge<L> {
+    this.#describe("gauge", name, help, labelNames);
     return new Gauge({ name: `metamaster_${name}`, help, labelNames, registers: [this.registry] });
   }
 
   #histogram<L extends string>(name: string, help: string, buckets: number[], labelNames: L[]): Histogram<L> {
+    this.#describe("histogram", name, help, labelNames);
     return new Histogram({ name: `metamaster_${name}`, help, buckets, labelNames, registers: [this.registry] });
   }
 
   #read<L extends string>(name: string, help: string, labelNames: L[], collect: (gauge: Gauge<L>) => void): void {
+    this.#describe("gauge", name, help, labelNames);
     const gauge: Gauge<L> = new Gauge<L>({
       name: `metamaster_${name}`,
       help,
@@ -196,6 +206,7 @@ export class MemberMetrics implements BucketObserver, ShipMetrics {
   }
 
   #readCounter(name: string, help: string, value: () => number): void {
+    this.#describe("counter", name, help, []);
     const counter: Counter = new Counter({
       name: `metamaster_${name}`,
       help,
@@ -206,5 +217,9 @@ export class MemberMetrics implements BucketObserver, ShipMetrics {
       },
     });
     this.registry.registerMetric(counter);
+  }
+
+  #describe(type: string, name: string, help: string, labels: readonly string[]): void {
+    this.#described.push({ name: `metamaster_${name}`, type, labels, help });
   }
 }

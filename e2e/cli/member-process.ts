@@ -1,0 +1,167 @@
+import { spawn, type ChildProcess } from "node:child_process";
+import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+
+const METAMASTER = new URL("../../sidecar/bin/metamaster.js", import.meta.url).pathname;
+/** As `make build` makes it. */
+export const KV_MASTER = new URL("../../dist/examples/kv-master/src/main.js", import.meta.url).pathname;
+
+export interface CommandResult {
+  readonly code: number | null;
+  readonly out: string;
+  readonly err: string;
+}
+
+export interface MemberOptions {
+  readonly name: string;
+  /** Folder of the test; the bucket's folder is `bucket` in it. */
+  readonly root: string;
+  /** Appended to the configuration. */
+  readonly more?: string;
+  readonly bucket?: string;
+  readonly address?: string;
+}
+
+/** One member as a user runs it, and the command line on its configuration. */
+export class MemberProcess {
+  readonly name: string;
+  readonly directory: string;
+  readonly config: string;
+  readonly log: string;
+  #child: ChildProcess | undefined;
+  ended: Promise<{ readonly code: number | null; readonly signal: string | null }> | undefined;
+
+  constructor({ name, root, more = "", bucket = join(root, "bucket"), address = "127.0.0.1:0" }: MemberOptions) {
+    this.name = name;
+    this.directory = join(root, name);
+    this.config = join(this.directory, "metamaster.yaml");
+    this.log = join(this.directory, "log");
+    mkdirSync(this.directory, { recursive: true });
+    mkdirSync(bucket, { recursive: true });
+    const lines = [
+      "cluster: test",
+      `member: ${name}`,
+      "dataDirectory: data",
+      "bucket:",
+      `  url: file://${bucket}`,
+      "databases:",
+      "  - name: meta",
+      "    path: meta",
+      "election:",
+      "  lease: 2s",
+      "http:",
+      `  address: ${address}`,
+      more,
+    ];
+    writeFileSync(this.config, lines.join("\n"));
+  }
+
+  get data(): string {
+    return join(this.directory, "data");
+  }
+
+  get database(): string {
+    return join(this.data, "meta");
+  }
+
+  get said(): string {
+    return readFileSync(this.log, "utf8");
+  }
+
+  /** The process that was started. */
+  get pid(): number {
+    if (this.#child?.pid === undefined) throw new Error(`${this.name} was not started`);
+    return this.#child.pid;
+  }
+
+  start(...command: string[]): void {
+    const log = openSync(this.log, "a");
+    const child = spawn(process.execPath, [METAMASTER, "run", "--config", this.config, "--", ...command], {
+      stdio: ["ignore", log, log],
+      cwd: this.directory,
+    });
+    closeSync(log);
+    this.#child = child;
+    this.ended = new Promise((resolve) => child.once("close", (code, signal) => resolve({ code, signal })));
+  }
+
+  startKeyValueMaster(): void {
+    this.start(process.execPath, KV_MASTER, "--db", this.database, "--port", "0");
+  }
+
+  signal(name: NodeJS.Signals): void {
+    this.#child?.kill(name);
+  }
+
+  async stop(): Promise<{ readonly code: number | null; readonly signal: string | null } | undefined> {
+    const child = this.#child;
+    if (child !== undefined && child.exitCode === null && child.signalCode === null) child.kill("SIGTERM");
+    return await this.ended;
+  }
+
+  /** Ends it whatever happened; the watchdog ends the master. */
+  async end(): Promise<void> {
+    this.#child?.kill("SIGKILL");
+    await this.ended;
+  }
+
+  /** `metamaster <args>` with this member's configuration. */
+  cli(...args: string[]): Promise<CommandResult> {
+    return runCommand([METAMASTER, ...args], { METAMASTER_CONFIG: this.config });
+  }
+
+  async status(): Promise<Record<string, unknown> | undefined> {
+    const { out } = await this.cli("status", "--output", "json");
+    return out === "" ? undefined : (JSON.parse(out) as Record<string, unknown>);
+  }
+
+  async untilRole(role: string): Promise<Record<string, unknown>> {
+    return await until(
+      `${this.name} is ${role}`,
+      async () => {
+        const status = await this.status();
+        return status?.["role"] === role ? status : undefined;
+      },
+      () => this.said,
+    );
+  }
+
+  /** Where the example master of this member listens. */
+  async masterUrl(): Promise<string> {
+    return await until(
+      "the master listens",
+      async () => /kv-master listens on (\S+),(?![^]*kv-master listens)/.exec(this.said)?.[1],
+      () => this.said,
+    );
+  }
+}
+
+function runCommand(args: readonly string[], environment: NodeJS.ProcessEnv): Promise<CommandResult> {
+  return new Promise((resolve) => {
+    const child = spawn(process.execPath, args, {
+      stdio: ["ignore", "pipe", "pipe"],
+      env: { ...process.env, ...environment },
+    });
+    let [out, err] = ["", ""];
+    child.stdout.on("data", (chunk: Buffer) => (out += chunk.toString()));
+    child.stderr.on("data", (chunk: Buffer) => (err += chunk.toString()));
+    child.once("close", (code) => resolve({ code, out, err }));
+  });
+}
+
+const WAIT_MS_MAX = 40_000;
+
+/** The first answer that isn't undefined; says in vain with what `context` gives. */
+export async function until<T>(
+  what: string,
+  look: () => Promise<T | undefined>,
+  context: () => string = () => "",
+): Promise<T> {
+  const endMs = performance.now() + WAIT_MS_MAX;
+  for (;;) {
+    const found = await look();
+    if (found !== undefined) return found;
+    if (performance.now() > endMs) throw new Error(`waited in vain until ${what}\n${context()}`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+  }
+}
