@@ -1,4 +1,7 @@
+import { readFile } from "node:fs/promises";
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
+import { NodeFileSystem } from "../base/node-file-system.js";
+import type { Operation } from "../formats/entry.js";
 import { differences, rowCount, World } from "./testing/world.js";
 
 let world: World;
@@ -29,5 +32,78 @@ describe("a follower", () => {
       expect(differences(await standby.disk(), await world.files())).toEqual([]);
     }
     expect(rowCount(await standby.disk())).toBe(120n);
+  });
+
+  test("that dies after a file was replaced by another of its name, and before it saved, is not taken in by it", async () => {
+    const primary = world.member("a");
+    await primary.lead();
+    await primary.create();
+    await primary.checkpoint();
+    await primary.die();
+    const standby = world.member("b");
+    await standby.follow();
+    const writer = await standby.claim(standby.follower!.seen, 2);
+    const signal = new AbortController().signal;
+    const file = "db/archive/000900.log";
+    const send = async (operations: readonly Operation[]): Promise<void> => {
+      await writer.append({ kind: "checkpoint", operations, sequences: [], more: false }, signal);
+      await standby.catchUp();
+    };
+    await send([{ type: "append", file, offset: 0, bytes: Buffer.from("the former") }]);
+    await standby.follower!.save();
+    const saved = standby.follower!.image.position.slot;
+    await send([
+      { type: "remove", file },
+      { type: "append", file, offset: 0, bytes: Buffer.from("another, and longer") },
+    ]);
+    expect(differences(await standby.disk(), await world.files())).toEqual([]);
+    // The state of before the replacement, as if it had died right then.
+    const state = `${standby.directory}/.metamaster/state.json`;
+    const after = await readFile(state, "utf8");
+    expect(JSON.parse(after)).toMatchObject({ image: { position: { slot: saved + 1 } } });
+  });
+
+  test("keeps the replaced file aside until a state without it is saved", async () => {
+    const primary = world.member("a");
+    await primary.lead();
+    await primary.create();
+    await primary.checkpoint();
+    await primary.die();
+    let frozen = false;
+    const real = new NodeFileSystem();
+    const fs = new Proxy(real, {
+      get: (target, name) => {
+        if (name === "writeFileAtomic" && frozen) return () => Promise.reject(new Error("killed"));
+        const value: unknown = Reflect.get(target, name);
+        return typeof value === "function" ? (value as (...given: unknown[]) => unknown).bind(target) : value;
+      },
+    });
+    const standby = world.member("b", { fs });
+    await standby.follow();
+    const writer = await standby.claim(standby.follower!.seen, 2);
+    const signal = new AbortController().signal;
+    const file = "db/archive/000900.log";
+    const append = { type: "append" as const, file, offset: 0 };
+    await writer.append(
+      { kind: "checkpoint", operations: [{ ...append, bytes: Buffer.from("the former") }], sequences: [], more: false },
+      signal,
+    );
+    await standby.catchUp();
+    await standby.follower!.save();
+    const saved = standby.follower!.image.position.slot;
+    const operations: Operation[] = [
+      { type: "remove", file },
+      { ...append, bytes: Buffer.from("another, and longer") },
+    ];
+    await writer.append({ kind: "checkpoint", operations, sequences: [], more: false }, signal);
+    frozen = true;
+    await standby.catchUp().catch(() => undefined);
+    expect(Buffer.from((await standby.disk()).get(file)!).toString()).toBe("another, and longer");
+    frozen = false;
+    await standby.restart();
+    const reconciled = await standby.reconcile();
+    if (reconciled.state !== "Following") throw new Error(reconciled.state);
+    expect(reconciled.image.position.slot).toBeGreaterThanOrEqual(saved);
+    expect(differences(await standby.disk(), await world.files(reconciled.image.position.slot))).toEqual([]);
   });
 });

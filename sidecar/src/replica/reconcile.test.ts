@@ -131,6 +131,15 @@ describe("a follower's disk", () => {
   test.each([
     ["a table is gone", async () => unlink(database.tableFiles[0]!.replace("/a/", "/b/"))],
     ["a table was changed", async () => appendFile(database.tableFiles[0]!.replace("/a/", "/b/"), "x")],
+    [
+      "a table has a flipped bit",
+      async () => {
+        const path = database.tableFiles[0]!.replace("/a/", "/b/");
+        const bytes = await readFile(path);
+        bytes[5]! ^= 1;
+        await writeFile(path, bytes);
+      },
+    ],
     ["a WAL is short", async () => truncate(database.walFile.replace("/a/", "/b/"), 3)],
     ["a WAL is gone", async () => unlink(database.walFile.replace("/a/", "/b/"))],
     ["a MANIFEST is gone", async () => unlink(database.manifestFile.replace("/a/", "/b/"))],
