@@ -4,7 +4,7 @@ import { join } from "node:path";
 
 const METAMASTER = new URL("../../sidecar/bin/metamaster.js", import.meta.url).pathname;
 /** As `make build` makes it. */
-export const KV_MASTER = new URL("../../dist/examples/kv-master/src/main.js", import.meta.url).pathname;
+const KV_MASTER = new URL("../../dist/examples/kv-master/src/main.js", import.meta.url).pathname;
 
 export interface CommandResult {
   readonly code: number | null;

@@ -1,7 +1,7 @@
 import type { ErrorKind } from "../errors.js";
 
 /** One row of docs/reference/errors.md. */
-export interface ErrorCode {
+interface ErrorCode {
   readonly kind: ErrorKind | readonly ErrorKind[];
   /** What is wrong, one sentence. */
   readonly meaning: string;

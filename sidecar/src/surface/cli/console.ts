@@ -55,7 +55,7 @@ function jsonValue(_key: string, value: unknown): unknown {
 }
 
 /** What happened, what to do, and the code to look up; a stack only for those who ask. */
-export function errorText(error: unknown, verbose: boolean): string {
+function errorText(error: unknown, verbose: boolean): string {
   const lines = [`error: ${scrubLines(messageOf(error))}`];
   if (error instanceof MetaMasterError) {
     if (error.hint !== undefined) lines.push(`  what to do: ${error.hint}`);

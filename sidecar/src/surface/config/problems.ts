@@ -71,7 +71,7 @@ export function valueAt(input: unknown, path: readonly PropertyKey[]): unknown {
 const SHOWN_MAX = 120;
 
 /** A value as a person wrote it, without what must not be shown. */
-export function show(value: unknown): string {
+function show(value: unknown): string {
   if (value === null) return "nothing";
   if (Array.isArray(value)) return value.length === 0 ? "an empty list" : "a list";
   if (typeof value === "object") return "a section";

@@ -11,7 +11,7 @@ export interface Answer {
   readonly text: string;
 }
 
-export interface RouteCall {
+interface RouteCall {
   readonly member: ServedMember;
   readonly request: IncomingMessage;
   readonly query: URLSearchParams;
