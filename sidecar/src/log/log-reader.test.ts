@@ -97,6 +97,9 @@ describe("reading on", () => {
     const counts = new Map<string, number>();
     for (const call of log.bucket.calls) counts.set(call, (counts.get(call) ?? 0) + 1);
     for (let slot = 0; slot < 40; slot++) expect(counts.get(`get ${logKey(slot)}`)).toBe(1);
+    // What was read is not kept.
+    await log.reader.next(log.positions[20] ?? START, never);
+    expect(log.bucket.calls.filter((call) => call === `get ${logKey(21)}`)).toHaveLength(2);
     // At the end, entry by entry, nothing is asked for in vain.
     let end = log.positions.at(-1) ?? START;
     await log.reader.next(end, never);

@@ -287,34 +287,6 @@ describe("tables", () => {
       firstSlot: file.firstSlot,
     });
   });
-
-  test("a base of an earlier epoch, and slots that are trimmed, are not relied on", async () => {
-    await open({ settings: { baseAfterSlots: 1000 } });
-    const database = await bench.create();
-    bench.start();
-    await database.put(1);
-    await bench.barrier();
-    await bench.die();
-    const path = `db/${String(database.walNumber).padStart(6, "0")}.log`;
-    const image = bench.image();
-    const known = image.files.get(path);
-    if (known?.kind !== "append") throw new Error("there is no WAL");
-    const base = { key: "tables/1/db/of-a-snapshot-that-is-gone", size: known.size, sha256: "ab".repeat(32) };
-    bench.restart({ ...image, files: new Map(image.files).set(path, { ...known, base }) });
-    bench.start();
-    await bench.checkpoint();
-    const file = bench.snapshots.at(-1)?.files.get(path);
-    if (file?.kind !== "append" || file.base === undefined) throw new Error("there is no base");
-    expect(file.base.key).not.toBe(base.key);
-    expect(await bench.bucket.head(file.base.key, {})).toBe(file.base.size);
-    await bench.die();
-    const later = bench.image();
-    bench.restart({ ...later, trimmedThrough: later.position.slot });
-    bench.start();
-    await bench.checkpoint();
-    const again = bench.snapshots.at(-1)?.files.get(path);
-    expect(again?.kind === "append" && again.firstSlot > later.position.slot && again.base !== undefined).toBe(true);
-  });
 });
 
 describe("companions", () => {
