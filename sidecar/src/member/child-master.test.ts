@@ -1,5 +1,5 @@
 import { spawn, spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
@@ -14,6 +14,8 @@ import { deviceText, lockHolders, parseLocks } from "./lock-holders.js";
 const realClock = new SystemClock();
 let directory: string;
 const started: ChildMaster[] = [];
+/** Process groups that a failing test would leave behind. */
+const groups: number[] = [];
 const lines: string[] = [];
 const logger: Logger = {
   debug: () => {},
@@ -29,6 +31,7 @@ beforeEach(() => {
 
 afterEach(async () => {
   for (const master of started.splice(0)) await master.kill(5000).catch(() => {});
+  for (const group of groups.splice(0)) if (livingMembers(group).length > 0) process.kill(-group, "SIGKILL");
   rmSync(directory, { recursive: true, force: true });
 });
 
@@ -149,8 +152,8 @@ describe("a child", () => {
     await master.start(1, 60_000);
     const group = master.pid ?? 0;
     expect(await master.exited()).toEqual({ code: 3, signal: undefined });
+    await until(() => livingMembers(group).length === 0);
     await master.kill(5000);
-    expect(livingMembers(group)).toEqual([]);
     await until(() => guardsOf(group).length === 0);
     await master.start(2, 60_000);
   });
@@ -254,7 +257,7 @@ describe("the watchdog", () => {
     const guard = spawn("/bin/sh", ["-c", script, "metamaster-guard", String(master.pid)], { detached: true, stdio: ["pipe", "pipe", "inherit"] });
     guard.stdout.once("data", () => {
       const up = Number(readFileSync("/proc/uptime", "latin1").split(" ")[0].replace(".", ""));
-      guard.stdin.write("until " + (up + Number(lease)) + "\\n");
+      guard.stdin.write(("until " + (up + Number(lease))).padEnd(24));
       process.stdout.write(master.pid + "\\n");
     });
     setInterval(() => {}, 1000);
@@ -267,6 +270,7 @@ describe("the watchdog", () => {
     const group = await new Promise<number>((resolve) => {
       child.stdout.once("data", (data: Buffer) => resolve(Number(data.toString())));
     });
+    groups.push(group);
     expect(livingMembers(group).length).toBeGreaterThan(0);
     return { pid: child.pid ?? 0, group, end: () => child.kill("SIGKILL") };
   }
@@ -296,19 +300,36 @@ describe("the watchdog", () => {
       detached: true,
       stdio: ["pipe", "pipe", "inherit"],
     });
+    groups.push(group, guard.pid ?? 0);
     const left = new Promise((resolve) => guard.once("exit", (code) => resolve(code)));
     await new Promise((resolve) => guard.stdout.once("data", resolve));
-    for (let count = 0; count < 20; count++) guard.stdin.write(`until ${uptime() + 100_000 + count}\n`);
-    guard.stdin.write("forever\n");
-    guard.stdin.write(`until ${uptime() + 20}\n`);
+    for (let count = 0; count < 20; count++) guard.stdin.write(`until ${uptime() + 100_000 + count}`.padEnd(24));
+    guard.stdin.write("forever".padEnd(24));
+    guard.stdin.write(`until ${uptime() + 20}`.padEnd(24));
     expect(await ended).toBe("SIGKILL");
-    guard.stdin.write("end\n");
     expect(await left).toBe(0);
     await until(() => guardsOf(group).length === 0 && livingMembers(guard.pid ?? 0).length === 0);
   });
 });
 
 describe("what the kernel says", () => {
+  test("a zombie lives if a thread of it does", () => {
+    const process = (pid: number, state: string, group: number, threads: string[]) => {
+      mkdirSync(file(`${pid}/task`), { recursive: true });
+      writeFileSync(file(`${pid}/stat`), `${pid} (x) ${state} 1 ${group} 1 0`);
+      for (const [index, thread] of threads.entries()) {
+        mkdirSync(file(`${pid}/task/${pid + index}`));
+        writeFileSync(file(`${pid}/task/${pid + index}/stat`), `${pid + index} (x) ${thread} 1 ${group} 1 0`);
+      }
+    };
+    process(10, "Z", 7, ["Z"]);
+    process(20, "Z", 7, ["Z", "S"]);
+    process(30, "T", 7, ["T"]);
+    process(40, "S", 8, ["S"]);
+    mkdirSync(file("self"));
+    expect(livingMembers(7, directory)).toEqual([20, 30]);
+  });
+
   test("a process's name may hold anything", () => {
     expect(parseStat("12 (a) S 9 (b) R 1 77 77 0 -1 4194560")).toEqual({ state: "R", group: 77 });
     expect(parseStat("garbage")).toBeUndefined();

@@ -232,7 +232,6 @@ export class ChildMaster implements Master {
   /** A watchdog that somebody killed is replaced; if that can't be done the master must not go on. */
   async #keepGuard(run: Run, guard: Guard): Promise<void> {
     await guard.ended;
-    guard.clearAway();
     if (this.#run !== run || run.guard !== guard) return;
     this.#logger.warn({ group: run.group }, "the master's watchdog has ended, starting another one");
     const next = new Guard(this.#clock, run.group);

@@ -114,14 +114,17 @@ describe("told to stop", () => {
   test("as primary: the tail is durable, a standby takes over at once", async () => {
     await cluster();
     a.write("row");
+    a.master.onStop = () => a.disk.rows.push("last words");
     const startedMs = world.scheduler.nowMs;
     a.stop.abort(new Error("SIGTERM"));
     await world.until(() => a.end !== undefined);
+    const kinds = world.log.entries.map(({ header }) => header.kind);
+    expect(kinds.filter((kind) => kind !== "heartbeat")).toEqual(["claim", "handover", "checkpoint", "wal", "release"]);
     expect(a.end).toEqual({ reason: "Stopped", masterExit: { code: 0, signal: undefined }, unshipped: false });
     expect(a.master.running).toBe(false);
     await world.until(() => world.primaries.length === 1);
     expect(world.scheduler.nowMs - startedMs).toBeLessThan(1000);
-    expect(world.rows).toEqual(["row"]);
+    expect(world.rows).toEqual(["row", "last words"]);
   });
 
   test("as primary with the bucket away: ends in its time and says that the tail is only here; the next start ships it", async () => {

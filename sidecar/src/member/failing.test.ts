@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
 import { MetaMasterError } from "../base/errors.js";
-import { modelReconcile } from "./testing/model-replica.js";
+import { ModelFollower, modelReconcile } from "./testing/model-replica.js";
 import { memoryReader } from "./testing/memory-log.js";
 import { World, type Machine } from "./testing/world.js";
 
@@ -168,6 +168,19 @@ describe("halted", () => {
     expect(b.member.status.halt).toMatchObject({ reason: "DuplicateIdentity" });
   });
 
+  test("what stood in the log before this start is no other process, though nobody remembers that run", async () => {
+    await pair();
+    b.crash();
+    const wiped = { member: "c", nonce: "forgotten" };
+    world.log.write("claim", wiped, 2);
+    world.log.write("heartbeat", wiped, 2);
+    world.log.write("heartbeat", wiped, 2);
+    const c = world.machine("c").start();
+    await world.until(() => c.role === "Standby");
+    await world.pass(1000);
+    expect(c.role).not.toBe("Halted");
+  });
+
   test("entries of an earlier run of the same directory are no other process", async () => {
     await pair();
     b.crash();
@@ -232,6 +245,39 @@ describe("claims", () => {
     await world.until(() => !b.master.running);
     expect(b.member.roles.state.writable).toBe(false);
   });
+});
+
+test("nothing is compared or replaced on a disk that a master has open", async () => {
+  world.log.latencyMs = 1;
+  a.start();
+  await world.until(() => a.role === "Primary");
+  a.write("row");
+  let trimmed = false;
+  const runningThen: boolean[] = [];
+  const reader = () => memoryReader(world.log, "b", b.clock);
+  b.start(
+    { gate: "RoleAware" },
+    {
+      reconcile: (signal) => {
+        runningThen.push(b.master.running);
+        return modelReconcile(b.disk, reader(), signal);
+      },
+      makeFollower: () => {
+        const follower = new ModelFollower(b.disk, reader());
+        const poll = follower.poll.bind(follower);
+        follower.poll = async (signal) => {
+          if (!trimmed) return await poll(signal);
+          trimmed = false;
+          throw new MetaMasterError("TrimmedAway", "conflict", "gone");
+        };
+        return follower;
+      },
+    },
+  );
+  await world.until(() => b.master.running);
+  trimmed = true;
+  await world.until(() => runningThen.length === 2);
+  expect(runningThen).toEqual([false, false]);
 });
 
 describe("roles", () => {

@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import type { Readable, Writable } from "node:stream";
 import type { Clock } from "../base/clock.js";
 import { MetaMasterError } from "../base/errors.js";
-import { guardScript } from "./guard-script.js";
+import { guardMessageBytes, guardScript } from "./guard-script.js";
 
 /** A deadline that moves by less than this part of the lease isn't worth the processes of a new timer; the watchdog is early by as much. */
 const worthOfLease = 0.05;
@@ -38,9 +38,15 @@ export class Guard {
     });
     this.#child.on("exit", (code, signal) => {
       fail(`it ended at once (${signal ?? code})`);
+      // What it was waiting with ends with the pipe.
+      this.#child.stdin.destroy();
       ended.resolve();
     });
-    this.#child.stdout.once("data", () => ready.resolve());
+    this.#child.stdout.setEncoding("utf8");
+    this.#child.stdout.once("data", (said: string) => {
+      if (said.startsWith("ready")) ready.resolve();
+      else fail(said.trim());
+    });
     // Its end of the pipe is gone: `ended` says so.
     this.#child.stdin.on("error", () => undefined);
     ready.promise.catch(() => undefined);
@@ -68,16 +74,6 @@ export class Guard {
     this.#say(`until ${Math.max(0, uptime + Math.floor(leftMs / 10))}`);
   }
 
-  /** After an end that it did not choose: a timer of its own that is left would strike at a deadline that was put off since. */
-  clearAway(): void {
-    if (this.#child.pid === undefined) return;
-    try {
-      process.kill(-this.#child.pid, "SIGKILL");
-    } catch {
-      // Nothing of it is left.
-    }
-  }
-
   /** The group is gone. */
   leave(): void {
     this.#say("end");
@@ -85,7 +81,7 @@ export class Guard {
   }
 
   #say(line: string): void {
-    if (this.#child.stdin.writable) this.#child.stdin.write(`${line}\n`);
+    if (this.#child.stdin.writable) this.#child.stdin.write(line.padEnd(guardMessageBytes));
   }
 }
 

@@ -1,3 +1,4 @@
+import { expect, test } from "@jest/globals";
 import { SimulatedClock, MachineClock } from "../../sim/clock.js";
 import { Incarnation } from "../../sim/incarnation.js";
 import { SeededRandom } from "../../sim/random.js";
@@ -10,7 +11,7 @@ import type { LeadershipEnd } from "./election.js";
 import { LeaderPen } from "./leader-pen.js";
 import { LogElection } from "./log-election.js";
 import { electionContract, type Contender, type ElectionWorld } from "./testing/election-contract.js";
-import { MemoryLog, memoryClaim, memoryReader } from "./testing/memory-log.js";
+import { MemoryLog, MemoryWriter, memoryClaim, memoryReader } from "./testing/memory-log.js";
 
 const silent: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
 
@@ -23,6 +24,7 @@ class LogContender implements Contender {
   readonly #clock: Clock;
   #stop = new AbortController();
   #pen: LeaderPen | undefined;
+  #writer: LogWriter | undefined;
   leads = false;
   provenUntilMs: number | undefined;
   deadMs: number | undefined;
@@ -75,6 +77,14 @@ class LogContender implements Contender {
     this.#machine.stepWall(ms);
   }
 
+  /** As if an entry sent `agoMs` ago had just become durable. */
+  appended(agoMs: number): void {
+    if (!(this.#writer instanceof MemoryWriter)) throw new Error("it doesn't lead");
+    const sentMs = this.#clock.monotonicMs() - agoMs;
+    this.#writer.lastSentMs = sentMs;
+    this.election.durable({ position: this.#writer.position, sentMs, size: 1 });
+  }
+
   crash(): void {
     this.#incarnation.crash();
   }
@@ -116,6 +126,7 @@ class LogContender implements Contender {
   async #lead(writer: LogWriter): Promise<void> {
     this.wins += 1;
     this.leads = true;
+    this.#writer = writer;
     this.#pen = new LeaderPen(writer, (_draft, appended) => this.election.durable(appended));
     this.ended = await this.election.lead(
       {
@@ -167,5 +178,18 @@ class LogWorld implements ElectionWorld {
     for (const contender of this.#contenders) contender.crash();
   }
 }
+
+test("what a durable entry proves is told at once: a barrier that waited for it may be answered", async () => {
+  const world = new LogWorld();
+  const contender = world.contender("a");
+  contender.stand();
+  await world.until(() => contender.leads);
+  await world.pass(world.leaseMs / 6);
+  const before = contender.provenUntilMs ?? Infinity;
+  contender.appended(5);
+  expect(contender.provenUntilMs).toBe(world.nowMs - 5 + (world.leaseMs * 2) / 3);
+  expect(contender.provenUntilMs).toBeGreaterThan(before);
+  world.close();
+});
 
 electionContract("through the log", () => new LogWorld());

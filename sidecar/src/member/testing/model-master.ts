@@ -22,6 +22,8 @@ export class ModelMaster implements Master {
   /** Monotonic times at which it was seen to end, and how. */
   readonly ends: { readonly atMs: number; readonly exit: MasterExit }[] = [];
   onStart: () => void = () => {};
+  /** What it does last when it is stopped gently. */
+  onStop: () => void = () => {};
   #startedMs = 0;
 
   constructor(clock: Clock) {
@@ -75,8 +77,10 @@ export class ModelMaster implements Master {
     const rest = new Scope(...(how.hurry === undefined ? [] : [how.hurry]));
     const unhurried = await pause(this.#clock, Math.min(this.stopMs, how.graceMs), rest.signal);
     rest.close();
-    if (unhurried && this.stopMs <= how.graceMs) this.crash({ code: 0, signal: undefined });
-    else await this.kill(how.killWithinMs);
+    if (unhurried && this.stopMs <= how.graceMs) {
+      this.onStop();
+      this.crash({ code: 0, signal: undefined });
+    } else await this.kill(how.killWithinMs);
     return await this.#exited.promise;
   }
 
