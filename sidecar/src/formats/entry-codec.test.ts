@@ -133,6 +133,9 @@ describe("an entry", () => {
     const bomb = await withBody("wal", Buffer.alloc(ENTRY_BODY_BYTES_MAX));
     bomb.writeUInt32LE(100, 12);
     await expect(decode(resealed(bomb))).rejects.toMatchObject(corrupt);
+    // Nor one that is true to its word but past the limit.
+    const large = await withBody("wal", Buffer.alloc(ENTRY_BODY_BYTES_MAX + 1));
+    await expect(decode(large)).rejects.toThrow(/a body of 8388609 bytes/);
   });
 
   test("of a newer format says so, but only if its digest is right", async () => {
