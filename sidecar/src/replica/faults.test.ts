@@ -155,6 +155,31 @@ describe("an object that stays damaged", () => {
     expect(await failure(standby.follow())).toMatchObject({ code: "LogGap", kind: "corrupt", details: { slot: gone } });
   });
 
+  test("because the bucket was cleaned up under a restore is no damage: it begins again as long as newer snapshots come", async () => {
+    await more();
+    let cleaned = 0;
+    const slow = world.member("r", {
+      bucket: new Proxy(world.bucket, {
+        get: (target, name) => {
+          if (name !== "get") return bound(target, name);
+          return async (key: string, call: GetOptions) => {
+            if (key.startsWith(TABLE_PREFIX) && cleaned < 4) {
+              cleaned++;
+              await more();
+              await database.compact();
+              await primary.checkpoint();
+              await world.bucket.delete(key, {});
+            }
+            return await world.bucket.get(key, call);
+          };
+        },
+      }),
+    });
+    expect(await slow.reconcile()).toMatchObject({ how: "Restored" });
+    expect(cleaned).toBe(4);
+    expect(rowCount(await slow.disk())).toBe(database.last);
+  });
+
   test("of another cluster is refused", async () => {
     const other = await World.open();
     try {

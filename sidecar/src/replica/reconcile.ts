@@ -279,23 +279,32 @@ export class Reconciler {
   }
 
   async #restored(how: "Restored" | "Rewound" | "Repaired", signal: AbortSignal): Promise<ReconcileResult> {
-    let restored: Restored;
-    try {
-      restored = await restore(this.#parts, END, signal);
-    } catch (error) {
-      if (!(error instanceof MetaMasterError) || !retriable.has(error.code)) throw error;
-      this.#parts.tools.logger.warn(
-        { err: error },
-        `the restore is begun again, in case a newer snapshot is there: ${messageOf(error)}`,
-      );
-      restored = await restore(this.#parts, END, signal);
-    }
+    const restored = await this.#restoreEnd(signal);
     const { image, identities, fetchedBytes, reusedBytes, logBytes } = restored;
     this.#parts.tools.logger.info(
       { how, slot: image.position.slot, fetchedBytes, reusedBytes, logBytes },
       `restored to slot ${image.position.slot}`,
     );
     return { reconciled: { state: "Following", image, how }, identities };
+  }
+
+  /** Again as long as the bucket is cleaned up under it: a restore may take longer than what it began with is kept, and then a newer snapshot is there. */
+  async #restoreEnd(signal: AbortSignal): Promise<Restored> {
+    const { tools, shelf } = this.#parts;
+    const newest = async (): Promise<number> => (await shelf.list(signal)).at(-1) ?? -1;
+    for (let attempt = 1; ; attempt++) {
+      const before = await newest();
+      try {
+        return await restore(this.#parts, END, signal);
+      } catch (error) {
+        if (!(error instanceof MetaMasterError) || !retriable.has(error.code)) throw error;
+        if (attempt > 1 && (await newest()) <= before) throw error;
+        tools.logger.warn(
+          { err: error, attempt },
+          `the restore is begun again from the newest snapshot: ${messageOf(error)}`,
+        );
+      }
+    }
   }
 }
 
