@@ -31,10 +31,10 @@ test: test-tools
 	@node scripts/test.js
 
 unit: install
-	@$(JEST) --selectProjects unit $(ARGS)
+	@$(JEST) --selectProjects=unit $(ARGS)
 
 e2e: test-tools
-	@$(JEST) --selectProjects e2e --runInBand $(ARGS)
+	@$(JEST) --selectProjects=e2e --runInBand $(ARGS)
 
 sim: build
 	@node dist/sidecar/sim/main.js --seeds $(SEEDS) --parallel 2 $(ARGS)

@@ -16,10 +16,22 @@ function jest(name, args) {
   const file = `${results}/${name}.json`;
   return {
     name,
-    command: ["--experimental-vm-modules", "--no-warnings", "node_modules/jest/bin/jest.js", "--selectProjects", name, "--json", `--outputFile=${file}`, ...args],
+    command: [
+      "--experimental-vm-modules",
+      "--no-warnings",
+      "node_modules/jest/bin/jest.js",
+      `--selectProjects=${name}`,
+      "--json",
+      `--outputFile=${file}`,
+      ...args,
+    ],
     count() {
       const report = JSON.parse(readFileSync(file, "utf8"));
-      return { passed: report.numPassedTests, failed: report.numFailedTests + report.numRuntimeErrorTestSuites, skipped: report.numPendingTests };
+      return {
+        passed: report.numPassedTests,
+        failed: report.numFailedTests + report.numRuntimeErrorTestSuites,
+        skipped: report.numPendingTests,
+      };
     },
   };
 }
@@ -28,7 +40,15 @@ const runners = [
   jest("unit", ["--maxWorkers=2"]),
   {
     name: "sim",
-    command: ["dist/sidecar/sim/main.js", "--seeds", values.seeds, "--parallel", "2", "--summary", `${results}/sim.json`],
+    command: [
+      "dist/sidecar/sim/main.js",
+      "--seeds",
+      values.seeds,
+      "--parallel",
+      "2",
+      "--summary",
+      `${results}/sim.json`,
+    ],
     count: () => JSON.parse(readFileSync(`${results}/sim.json`, "utf8")),
   },
   jest("e2e", ["--runInBand"]),
@@ -53,7 +73,9 @@ for (const runner of runners) {
   try {
     counted = { ...counted, ...runner.count() };
   } catch (error) {
-    process.stdout.write(`${runner.name}: no result was written (${error instanceof Error ? error.message : String(error)})\n`);
+    process.stdout.write(
+      `${runner.name}: no result was written (${error instanceof Error ? error.message : String(error)})\n`,
+    );
   }
   if (code !== 0 && counted.failed === 0) counted.failed = 1;
   passed += counted.passed;

@@ -80,7 +80,7 @@ function payloadSizes(bytes: Uint8Array, number: number, file: string): number[]
   return sizes;
 }
 
-export function walNumber(file: string): number {
+function walNumber(file: string): number {
   const parsed = parseFileName(basename(file));
   if (parsed?.type !== "wal") throw new Error(`${file} is no WAL`);
   return parsed.number;

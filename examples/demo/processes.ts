@@ -25,7 +25,7 @@ function parentOf(pid: number): number | undefined {
 }
 
 /** The process and everything below it, parents first. */
-export function processTree(root: number): number[] {
+function processTree(root: number): number[] {
   const children = new Map<number, number[]>();
   for (const name of readdirSync("/proc")) {
     const pid = Number(name);

@@ -4,11 +4,11 @@ import { Agent, request } from "node:http";
 const LANES = 16;
 const REQUEST_MS_MAX = 5000;
 
-export function rowKey(n: number): string {
+function rowKey(n: number): string {
   return `row-${String(n).padStart(10, "0")}`;
 }
 
-export function rowValue(n: number): string {
+function rowValue(n: number): string {
   return `${n} ${createHash("sha256").update(rowKey(n)).digest("hex")}`;
 }
 

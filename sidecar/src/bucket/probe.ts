@@ -15,7 +15,7 @@ export interface ProbeSettings extends RaceSettings {
  * Stores with several winners show them only now and then, so the race is repeated: of a store where one race in three has two winners, eight
  * rounds let through one start in 25; twelve racers make one race in three a mild assumption.
  */
-export const probeDefaults: ProbeSettings = { rounds: 8, racers: 12, bodyBytes: [64, 64 << 10], stepMs: 30_000 };
+const probeDefaults: ProbeSettings = { rounds: 8, racers: 12, bodyBytes: [64, 64 << 10], stepMs: 30_000 };
 
 interface ProbeStep {
   readonly name: string;

@@ -15,7 +15,7 @@ export interface RetryPolicy {
   readonly maxPauseMs: number;
 }
 
-export const retryDefaults: RetryPolicy = {
+const retryDefaults: RetryPolicy = {
   attempt: { ...transferDefaults, callMs: 10_000 },
   totalMs: 60_000,
   firstPauseMs: 50,

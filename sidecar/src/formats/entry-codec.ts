@@ -7,7 +7,7 @@ import { decodeOperations, encodeOperations } from "./operation-codec.js";
 
 /** "MMLE": MetaMaster log entry. */
 const MAGIC = 0x454c4d4d;
-export const FORMAT_VERSION = 1;
+const FORMAT_VERSION = 1;
 /** magic u32, version u16, reserved u16, header bytes u32, raw body bytes u32, compressed body bytes u32; little-endian. */
 const PREFIX_BYTES = 20;
 const DIGEST_BYTES = 32;

@@ -6,7 +6,7 @@ import type { ImageState } from "./image.js";
 
 export { imageFromJson, imageToJson };
 
-export const SNAPSHOT_VERSION = 1;
+const SNAPSHOT_VERSION = 1;
 /** Of the object and of its JSON; about a million tables. */
 export const SNAPSHOT_BYTES_MAX = 256 * 1024 * 1024;
 /** Up to this size it stays JSON that a person can read; above it is one zstd frame. */

@@ -7,7 +7,7 @@ import { CLUSTER_KEY } from "../formats/entry.js";
 import { Check, parseJson } from "../formats/image-json.js";
 import type { ClusterIdentity } from "./log.js";
 
-export const CLUSTER_FORMAT = 1;
+const CLUSTER_FORMAT = 1;
 const CLUSTER_BYTES_MAX = 4096;
 
 export interface ClusterComponents {

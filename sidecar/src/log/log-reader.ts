@@ -13,7 +13,7 @@ export interface LogReaderSettings {
   readonly readAheadBytes: number;
 }
 
-export const logReaderDefaults: LogReaderSettings = { readAhead: 8, readAheadBytes: 32 * MIB };
+const logReaderDefaults: LogReaderSettings = { readAhead: 8, readAheadBytes: 32 * MIB };
 
 export interface LogReaderComponents {
   readonly cluster: ClusterIdentity;

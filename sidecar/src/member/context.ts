@@ -45,7 +45,7 @@ export interface ShipperInput {
 }
 
 /** For tests and the surface; called in the act, must be quick and must not throw. */
-export interface MemberHooks {
+interface MemberHooks {
   readonly failover?: (record: FailoverRecord) => void;
   readonly quarantined?: (directory: string) => void;
   readonly fenced?: (epoch: number, reason: string) => void;

@@ -94,7 +94,7 @@ export function seeEnd(watch: LeaseWatch, sentMs: number): LeaseWatch {
 }
 
 /** How long the end must have stood unchanged. */
-export function neededMs(watch: LeaseWatch, settings: LeaseWatchSettings): number {
+function neededMs(watch: LeaseWatch, settings: LeaseWatchSettings): number {
   const small = settings.jitter * Math.min(jitterMsMax, settings.leaseMs * jitterOfLease);
   switch (watch.last.kind) {
     case "Nothing":

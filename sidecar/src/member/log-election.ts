@@ -32,9 +32,9 @@ export interface LogElectionComponents {
 }
 
 /** Without a newer durable entry leadership ends this part of a lease after the last one's put was sent ... */
-export const renewDeadlineOfLease = 2 / 3;
+const renewDeadlineOfLease = 2 / 3;
 /** ... and the watchdog kills the master here, if this process couldn't: the rest of the lease is for the kill and for clocks that differ. */
-export const deadOfLease = 5 / 6;
+const deadOfLease = 5 / 6;
 const heartbeatOfLease = 1 / 3;
 
 /** The election through the log itself: needs nothing but the bucket's create-if-absent (docs/decisions/0006). */

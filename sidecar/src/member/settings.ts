@@ -36,7 +36,7 @@ export interface MemberSettings {
   readonly retry: { readonly minMs: number; readonly maxMs: number };
 }
 
-export interface HealthSettings {
+interface HealthSettings {
   readonly intervalMs: number;
   /** For one probe. */
   readonly timeoutMs: number;

@@ -155,6 +155,6 @@ async function clearAway(context: MemberContext, term: Term, graceMs: number, si
   }
 }
 
-export function describeExit(exit: MasterExit): string {
+function describeExit(exit: MasterExit): string {
   return exit.signal === undefined ? `exited with code ${exit.code ?? "unknown"}` : `ended by ${exit.signal}`;
 }

@@ -6,12 +6,12 @@ import type { ImageState } from "../formats/image.js";
 import { imageFromJson, imageToJson } from "../formats/snapshot.js";
 import type { LocalFolders } from "./local-folders.js";
 
-export const STATE_FORMAT = 1;
+const STATE_FORMAT = 1;
 /** About two million files. */
 const STATE_BYTES_MAX = 512 * 1024 * 1024;
 
 /** What this directory last was; `restoring` and a state that can't be read mean that nothing may be believed of the files. */
-export type LocalRole = "follower" | "primary" | "restoring";
+type LocalRole = "follower" | "primary" | "restoring";
 
 /** How a file was on this disk when it was known to hold the image's bytes: replaced or restored from elsewhere, it is another inode. */
 export interface LocalIdentity {

@@ -6,7 +6,7 @@ const directoryOptions: ReadonlyMap<string, string> = new Map([
   ["db_log_dir", ""],
 ]);
 
-export interface OptionsChange {
+interface OptionsChange {
   /** 1-based. */
   readonly line: number;
   readonly option: string;

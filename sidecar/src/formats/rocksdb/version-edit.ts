@@ -16,7 +16,7 @@ export interface AddedTable {
   readonly epoch: bigint | undefined;
 }
 
-export interface AddedBlob {
+interface AddedBlob {
   readonly number: number;
   readonly blobs: bigint;
   readonly bytes: bigint;
@@ -64,7 +64,7 @@ export function decodeVersionEdit(payload: Uint8Array, where: string): VersionEd
   return new EditDecoder(payload, where).decode();
 }
 
-export function emptyVersionEdit(): VersionEdit {
+function emptyVersionEdit(): VersionEdit {
   return {
     columnFamily: 0,
     compactCursors: 0,

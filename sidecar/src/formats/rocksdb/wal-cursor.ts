@@ -6,7 +6,7 @@ import { WalRecords } from "./wal-records.js";
 import { FIRST_BLOCK_BYTES_MAX, firstBlockOfFrame } from "./zstd-record.js";
 
 /** WriteBatch header: sequence fixed64, count fixed32 (db/write_batch.cc). */
-export const BATCH_HEADER_BYTES = 12;
+const BATCH_HEADER_BYTES = 12;
 /** kMaxSequenceNumber is 2^56 - 1 (db/dbformat.h). */
 const SEQUENCE_HIGH_MAX = 0x00ffffff;
 const COLUMN_FAMILIES_WITH_TIMESTAMPS_MAX = 100_000;

@@ -1,7 +1,7 @@
 import { MetaMasterError } from "../../base/errors.js";
 import { ByteReader } from "./byte-reader.js";
 
-export type BatchRecordKind =
+type BatchRecordKind =
   | "put"
   | "delete"
   | "singleDelete"

@@ -37,7 +37,7 @@ export class SmallRandom implements Random {
 
 export const compression = new ZstdCompression();
 export const CLUSTER = "c1";
-export const NONCE = "0123456789abcdef0123456789abcdef";
+const NONCE = "0123456789abcdef0123456789abcdef";
 export const never = new AbortController().signal;
 export const START: Position = { slot: -1, chain: "" };
 

@@ -17,7 +17,7 @@ import { ModelMaster } from "./model-master.js";
 import { ModelDisk, ModelFollower, modelReconcile, ModelShipper, rowsOf } from "./model-replica.js";
 
 /** What a member keeps across restarts. */
-export class MemoryRecords implements MemberRecords {
+class MemoryRecords implements MemberRecords {
   halt: Halt | undefined;
   failovers: readonly FailoverRecord[] = [];
   readonly nonces: string[] = [];

@@ -30,7 +30,7 @@ export function sameListing(left: CompanionListing, right: CompanionListing): bo
 }
 
 /** The same content as far as the file system tells. A directory's own time does not count: its entries are listed. */
-export function sameFile(left: FileStat, right: FileStat): boolean {
+function sameFile(left: FileStat, right: FileStat): boolean {
   if (left.kind !== right.kind || left.permissions !== right.permissions) return false;
   if (left.kind === "directory") return true;
   return left.inode === right.inode && left.size === right.size && left.modifiedNs === right.modifiedNs;

@@ -2,7 +2,7 @@ import { MetaMasterError, hasCode } from "../../base/errors.js";
 import type { FileStat, FileSystem } from "../../base/file-system.js";
 import type { Layout } from "../layout.js";
 
-export const LINKS_FOLDER = ".metamaster/links";
+const LINKS_FOLDER = ".metamaster/links";
 
 /**
  * Hard links under `<data>/.metamaster/links/<database>/<file>` that keep a file's bytes after the master deleted it. A link costs no

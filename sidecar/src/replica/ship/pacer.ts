@@ -9,7 +9,7 @@ const TICK_MS_MIN = 10;
 /** Rounds without anything new before it is the watcher's turn. */
 const QUIET_ROUNDS = 4;
 /** The net below the watcher, which is only a hint. */
-export const POLL_MS = 5_000;
+const POLL_MS = 5_000;
 const RETRY_MS_MIN = 100;
 const RETRY_MS_MAX = 5_000;
 

@@ -2,7 +2,7 @@ import { crc32c, maskCrc } from "../crc32c.js";
 import { BLOCK_BYTES, HEADER_BYTES, RECYCLABLE_HEADER_BYTES, isRecyclableType, recordType } from "../record-framing.js";
 
 /** One physical record, header and payload. */
-export function physicalRecord(type: number, payload: Uint8Array, logNumber: number): Uint8Array {
+function physicalRecord(type: number, payload: Uint8Array, logNumber: number): Uint8Array {
   const header = isRecyclableType(type) ? RECYCLABLE_HEADER_BYTES : HEADER_BYTES;
   const bytes = Buffer.alloc(header + payload.length);
   bytes.writeUInt16LE(payload.length, 4);
