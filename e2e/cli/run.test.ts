@@ -268,7 +268,9 @@ test("a damaged bucket is found by verify, named, and is 5", async () => {
   alpha.startKeyValueMaster();
   await alpha.untilRole("Primary");
   expect(await alpha.cli("checkpoint")).toMatchObject({ code: 0 });
+  expect(await alpha.cli("verify", "--local")).toMatchObject({ err: expect.stringContaining("DirectoryInUse") });
   await alpha.stop();
+  expect(await alpha.cli("verify", "--local")).toMatchObject({ code: 0, out: expect.stringContaining("whole: it is") });
   const tables = execFileSync("find", [join(root, "bucket"), "-path", "*tables*", "-name", "*.sst-*"], {
     encoding: "utf8",
   })

@@ -16,7 +16,7 @@ export interface FetchSettings {
   readonly parallelFiles: number;
 }
 
-export const fetchDefaults: FetchSettings = { rangeBytes: 4 * MIB, parallelRanges: 8, parallelFiles: 4 };
+export const fetchDefaults: FetchSettings = { rangeBytes: 2 * MIB, parallelRanges: 8, parallelFiles: 4 };
 
 export interface FetchWanted {
   readonly key: string;

@@ -140,7 +140,7 @@ class BucketCheck {
       const size = sizes.get(key);
       this.#objects++;
       this.#bytes += size ?? 0;
-      if (size === undefined) this.#error("ObjectMissing", key, `it is gone, and ${needed.by} needs it`);
+      if (size === undefined) this.#error("ObjectMissing", key, `it is missing, and ${needed.by} needs it`);
       else if (size !== needed.size)
         this.#error("ObjectSize", key, `it has ${size} bytes, and ${needed.by} needs ${needed.size}`);
       else whole.push([key, needed]);
@@ -159,7 +159,7 @@ class BucketCheck {
         progress.report("objects", done, total);
       });
       if (sha256 !== needed.sha256)
-        this.#error("ObjectCorrupt", key, `its bytes are not those that ${needed.by} needs`);
+        this.#error("ObjectCorrupt", key, `its bytes have another sha256 than ${needed.by} says`);
     });
   }
 

@@ -57,12 +57,6 @@ export const surfaceErrorCodes: ErrorCodes = {
     meaning: "The local member's HTTP does not answer.",
     remedy: "Is `metamaster run` running with this configuration, and is `http.address` the same?",
   },
-  ObjectDamaged: {
-    kind: "corrupt",
-    meaning: "An object that a restore needs is missing, or is not what was stored.",
-    remedy:
-      "Bring it back from the bucket's versions. A member that still has the file on its disk goes on; a restore needs it.",
-  },
   TargetNotEmpty: {
     kind: "invalid",
     meaning: "The directory to restore into holds something.",

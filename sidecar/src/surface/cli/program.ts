@@ -14,7 +14,7 @@ import { probeCommand } from "./commands/probe.js";
 import { restoreCommand, type RestoreOptions } from "./commands/restore.js";
 import { runCommand, type RunSignals } from "./commands/run.js";
 import { snapshotListCommand, snapshotShowCommand } from "./commands/snapshot.js";
-import { verifyCommand } from "./commands/verify.js";
+import { verifyCommand, type VerifyOptions } from "./commands/verify.js";
 import type { CommandContext, CommonOptions } from "./context.js";
 
 /** How a command is carried out: the whole process does it one way, the reference's generator none at all. */
@@ -125,9 +125,12 @@ function addHistoryCommands(program: Command, invoke: Invoke): void {
     .action(action<RestoreOptions>(restoreCommand));
   common(program.command("verify"))
     .summary("check that everything a restore needs is in the bucket")
-    .description("Reads the whole log, its chain and every snapshot, and looks for every object they refer to.")
+    .description(
+      "Reads the whole log, its chain and every snapshot, and looks for every object they refer to; or compares this member's stopped data directory with the history.",
+    )
     .option("--deep", "read every object and compare its digest", false)
-    .action(action<{ deep: boolean }>(verifyCommand));
+    .option("--local", "check the data directory instead of the bucket", false)
+    .action(action<VerifyOptions>(verifyCommand));
 }
 
 function addConfigCommands(program: Command, invoke: Invoke): void {

@@ -1,7 +1,7 @@
 import { resolve } from "node:path";
 import { MetaMasterError } from "../../../base/errors.js";
 import { LocalFolders } from "../../../replica/local-folders.js";
-import { restore } from "../../../replica/restore.js";
+import { restoreForMaster } from "../../../replica/restore.js";
 import type { RestoreTarget } from "../../../replica/restore-target.js";
 import { StateStore } from "../../../replica/state.js";
 import { openHistory, replicaTools } from "../../compose/history.js";
@@ -38,7 +38,7 @@ export async function restoreCommand(context: CommandContext, options: RestoreOp
     }
     const tools = replicaTools(history, layout, { config, system, logger, progress });
     const run = { member: config.member, nonce: "restore", bootId: "restore" };
-    const { image, fetchedBytes, reusedBytes, logBytes } = await restore(
+    const { image, fetchedBytes, reusedBytes, logBytes } = await restoreForMaster(
       { tools, shelf: history.snapshots, store, run },
       target,
       signal,
