@@ -292,23 +292,23 @@ test("the time split adds up to the time since the last sign of life", () => {
   expect(candidacyOf(watch, settings, 16_020)).toEqual({ reason: "LeaseExpired", detectMs: 300, leaseMs: 14_720 });
 });
 
-test("jitter only ever adds, and a fifteenth of a lease at most", () => {
+test("jitter only ever adds, and a thirtieth of a lease at most", () => {
   const watch = watchOf({
     steps: [
       [0, "sees", "wal"],
       [1, "end"],
-      [15_999, "end"],
+      [15_500, "end"],
     ],
   });
-  expect(candidacyOf(watch, { ...settings, jitter: 0.99 }, 15_999)?.reason).toBe("LeaseExpired");
+  expect(candidacyOf(watch, { ...settings, jitter: 0.99 }, 15_500)?.reason).toBe("LeaseExpired");
   const early = watchOf({
     steps: [
       [0, "sees", "wal"],
       [1, "end"],
-      [15_400, "end"],
+      [15_200, "end"],
     ],
   });
-  expect(candidacyOf(early, { ...settings, jitter: 0.5 }, 15_400)).toBeUndefined();
+  expect(candidacyOf(early, { ...settings, jitter: 0.5 }, 15_200)).toBeUndefined();
 });
 
 function delay(steps: readonly Step[], nowMs: number): number {
@@ -317,8 +317,13 @@ function delay(steps: readonly Step[], nowMs: number): number {
 
 describe("when to look next", () => {
   test("usually a part of the lease, within a second", () => {
-    expect(delay([[1, "end"]], 10)).toBe(1000);
-    expect(pollDelayOf(watchOf({ steps: [[1, "end"]] }), { ...settings, leaseMs: 1000 }, 10)).toBe(100);
+    expect(delay([[1, "end"]], 2000)).toBe(1000);
+    expect(pollDelayOf(watchOf({ steps: [] }), { ...settings, leaseMs: 4000 }, 2000)).toBe(400);
+  });
+
+  test("sooner where something was read just now", () => {
+    expect(delay([[100, "sees", "wal"]], 200)).toBe(250);
+    expect(pollDelayOf(watchOf({ steps: [[100, "sees", "wal"]] }), { ...settings, leaseMs: 3000 }, 200)).toBe(100);
   });
 
   test("exactly when the lease is over", () => {
@@ -330,6 +335,6 @@ describe("when to look next", () => {
     expect(delay([announced], 200)).toBe(50);
     expect(delay([announced, [300, "sees", "wal"]], 400)).toBe(50);
     expect(delay([announced, [300, "sees", "wal"]], 5200)).toBe(1000);
-    expect(delay([announced, [300, "sees", "claim"]], 400)).toBe(1000);
+    expect(delay([announced, [300, "sees", "claim"]], 400)).toBe(250);
   });
 });

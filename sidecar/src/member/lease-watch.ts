@@ -39,8 +39,11 @@ export interface LeaseWatchSettings {
 const lookOftenMs = 50;
 const pollMsMin = 20;
 const pollMsMax = 1000;
+/** Where an entry was read less than so long ago more are likely: looking sooner means following closer, and counting the lease from an earlier moment. */
+const busyMs = 1000;
+const busyPollMsMax = 250;
 /** Of the lease, at most added to it at random. */
-const jitterOfLease = 1 / 15;
+const jitterOfLease = 1 / 30;
 /** At most, where nobody has to be waited for. */
 const jitterMsMax = 100;
 
@@ -126,7 +129,10 @@ export function candidacyOf(watch: LeaseWatch, settings: LeaseWatchSettings, now
 
 export function pollDelayOf(watch: LeaseWatch, settings: LeaseWatchSettings, nowMs: number): number {
   if (nowMs < watch.lookOftenUntilMs) return lookOftenMs;
-  const usual = Math.min(pollMsMax, Math.max(pollMsMin, settings.leaseMs / 10));
+  const usual =
+    nowMs < watch.lastAtMs + busyMs
+      ? Math.min(busyPollMsMax, Math.max(pollMsMin, settings.leaseMs / 30))
+      : Math.min(pollMsMax, Math.max(pollMsMin, settings.leaseMs / 10));
   const dueMs = watch.lastAtMs + neededMs(watch, settings) - nowMs;
   return dueMs > 0 && dueMs < usual ? dueMs : usual;
 }

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
+import { pause } from "./scope.js";
 import { World, type Machine } from "./testing/world.js";
 
 let world: World;
@@ -131,6 +132,35 @@ describe("losing leadership", () => {
     await expect(world.settle(barrier)).rejects.toThrow();
     await world.until(() => a.role === "Standby");
     expect(world.primaries).toEqual([b]);
+  });
+
+  test("without heartbeats (another election) an idle primary looks at the next slot by itself", async () => {
+    a.start(
+      { fenceCheckMs: 2000 },
+      {
+        election: {
+          begin: () => {},
+          observed: () => {},
+          observedEnd: () => {},
+          durable: () => {},
+          pollDelayMs: () => 100,
+          candidacy: () =>
+            world.log.entries.length === 0 ? { reason: "Evidence", detectMs: 0, leaseMs: 0 } : undefined,
+          lead: async ({ extended }, signal) => {
+            extended(a.clock.monotonicMs(), Infinity, Infinity);
+            await pause(a.clock, 1e9, signal);
+            return { reason: "Stopped" };
+          },
+        },
+      },
+    );
+    await world.until(() => a.role === "Primary");
+    await world.pass(30_000);
+    expect(world.log.entries).toHaveLength(1);
+    world.log.write("claim", { member: "x", nonce: "x" }, 2);
+    await world.until(() => a.role === "Fencing", 2500);
+    await world.until(() => a.role === "Standby");
+    expect(a.master.running).toBe(false);
   });
 
   test("a foreign claim is seen by the next heartbeat", async () => {

@@ -7,7 +7,7 @@ import { pause, Scope, within } from "./scope.js";
 import type { Term } from "./term.js";
 
 /** While opening the check is asked this often, if its own interval isn't shorter: every bit of it is part of a failover. */
-const openProbeMs = 100;
+const openProbeMs = 50;
 /** Shipping the tail of a master that crashed, before it is started again; past it the checkpoint after the restart covers it. */
 const tailMsMax = 5000;
 
