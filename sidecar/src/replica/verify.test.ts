@@ -1,6 +1,7 @@
 import { appendFile, readFile, unlink, writeFile } from "node:fs/promises";
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
 import { logKey, SNAPSHOT_PREFIX, TABLE_PREFIX } from "../formats/entry.js";
+import { oldestSlotNeeded } from "../formats/image-fold.js";
 import { encodeSnapshot } from "../formats/snapshot.js";
 import type { ModelDatabase } from "./ship/testing/model-database.js";
 import { deadline, World, type Member } from "./testing/world.js";
@@ -101,12 +102,29 @@ describe("a bucket's history", () => {
     expect(found(await verify())).toEqual([`SnapshotMismatch snapshots/${slot}`]);
   });
 
-  test("of which a trim doomed objects and slots needs none of them", async () => {
-    const entries = await world.entries();
-    const [oldest, ...later] = await world.shelf.list(deadline());
-    await world.bucket.delete(keys(SNAPSHOT_PREFIX)[0]!, {});
-    expect(later.length).toBeGreaterThan(0);
-    expect(entries.length).toBeGreaterThan(oldest!);
+  test("of which a trim doomed the beginning needs none of it, whether it is deleted yet or not", async () => {
+    await database.rollManifest();
+    await database.put(1);
+    await database.flush();
+    await database.compact();
+    await primary.checkpoint();
+    await primary.die();
+    const newest = (await world.shelf.read((await world.shelf.list(deadline())).at(-1)!, deadline()))!;
+    const throughSlot = oldestSlotNeeded(newest) - 1;
+    expect(throughSlot).toBeGreaterThan(2);
+    const [table] = keys(TABLE_PREFIX).filter((key) =>
+      [...newest.files.values()].every((file) => !("key" in file) || file.key !== key),
+    );
+    expect(table).toBeDefined();
+    const doomed = [table!];
+    const writer = await world.member("t").claim((await world.entries()).at(-1)!.position, newest.epoch + 1);
+    const trim = { type: "trim" as const, fromSlot: 0, throughSlot, keys: doomed, executedThrough: -1 };
+    await writer.append({ kind: "trim", operations: [trim], sequences: [], more: false }, deadline());
+    expect((await verify(true)).findings).toEqual([]);
+    for (const key of doomed) await world.bucket.delete(key, {});
+    for (const { header } of await world.entries()) {
+      if (header.kind !== "claim" && header.slot <= throughSlot) await world.bucket.delete(logKey(header.slot), {});
+    }
     expect((await verify(true)).findings).toEqual([]);
   });
 });

@@ -4,6 +4,7 @@ import { Image, oldestSlotNeeded } from "../formats/image-fold.js";
 import { EMPTY_IMAGE, type ImageFile, type ImageState } from "../formats/image.js";
 import type { Snapshot } from "../formats/snapshot.js";
 import { digestOfObject } from "./object-digest.js";
+import { replayFrom } from "./restore.js";
 import type { SnapshotShelf } from "./restore-target.js";
 import { eachParallel } from "./table-fetch.js";
 import type { ReplicaTools } from "./tools.js";
@@ -87,7 +88,26 @@ class BucketCheck {
       const snapshot = await this.#try(`snapshots/${slot}`, () => this.#shelf.read(slot, signal));
       if (snapshot === undefined) continue;
       this.#snapshots.set(slot, snapshot);
-      this.#need(snapshot, `the snapshot at slot ${slot}`);
+    }
+    await this.#dropDoomed(signal);
+    for (const [slot, snapshot] of this.#snapshots) this.#need(snapshot, `the snapshot at slot ${slot}`);
+  }
+
+  /** Snapshots that a trim has doomed may be there for a while, without all that they need. */
+  async #dropDoomed(signal: AbortSignal): Promise<void> {
+    const newest = [...this.#snapshots.values()].at(-1);
+    if (newest === undefined) return;
+    const base = { image: newest, ifTrimmed: undefined };
+    let end: ImageState = newest;
+    try {
+      end = await replayFrom(this.#tools, undefined, base, { kind: "end" }, signal);
+    } catch (error) {
+      // What is wrong with the log is found, and told, below.
+      if (!(error instanceof MetaMasterError) || error.kind === "transient") throw error;
+    }
+    for (const { keys } of end.trims) for (const key of keys) this.#doomed.add(key);
+    for (const [slot, snapshot] of this.#snapshots) {
+      if (snapshot !== newest && oldestSlotNeeded(snapshot) <= end.trimmedThrough) this.#snapshots.delete(slot);
     }
   }
 
