@@ -61,6 +61,8 @@ class BucketCheck {
   readonly #snapshots = new Map<number, Snapshot>();
   readonly #needed = new Map<string, Needed>();
   readonly #doomed = new Set<string>();
+  /** Accounted for, and to be doomed one day. */
+  readonly #unused = new Set<string>();
   #entries = 0;
   #objects = 0;
   #bytes = 0;
@@ -106,6 +108,7 @@ class BucketCheck {
       if (!(error instanceof MetaMasterError) || error.kind === "transient") throw error;
     }
     for (const { keys } of end.trims) for (const key of keys) this.#doomed.add(key);
+    for (const key of end.garbage.keys()) this.#unused.add(key);
     for (const [slot, snapshot] of this.#snapshots) {
       if (snapshot !== newest && oldestSlotNeeded(snapshot) <= end.trimmedThrough) this.#snapshots.delete(slot);
     }
@@ -165,7 +168,8 @@ class BucketCheck {
         this.#error("ObjectSize", key, `it has ${size} bytes, and ${needed.by} needs ${needed.size}`);
       else whole.push([key, needed]);
     }
-    const orphans = [...sizes.keys()].filter((key) => !this.#needed.has(key) && !this.#doomed.has(key));
+    const known = [this.#needed, this.#doomed, this.#unused];
+    const orphans = [...sizes.keys()].filter((key) => !known.some((keys) => keys.has(key)));
     if (orphans.length > 0) {
       const message = `${orphans.length} objects below ${TABLE_PREFIX} are referred to by nothing (an upload that was given up, or one under way)`;
       this.#findings.push({ severity: "warning", code: "ObjectsUnreferenced", subject: orphans[0] ?? "", message });
