@@ -30,6 +30,11 @@ export class CompareSink implements AppendSink {
     this.#different.set(file, ranges);
   }
 
+  /** The first `size` bytes on the disk are others than those of the file's base object. */
+  differs(file: ImagePath, size: number): void {
+    this.#different.set(file, [[0, size]]);
+  }
+
   /** Files of which bytes below the given size are others on the disk; a file that isn't there is not among them. */
   different(sizes: ReadonlyMap<ImagePath, number>): ImagePath[] {
     return [...sizes].flatMap(([file, size]) =>

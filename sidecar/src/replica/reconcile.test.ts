@@ -317,6 +317,26 @@ describe("a primary's disk", () => {
     },
   );
 
+  test("that lost bytes which only a base object holds is repaired after another boot", async () => {
+    const member = world.member("a", { baseAfterSlots: 1 });
+    await member.lead();
+    const database = await member.create();
+    for (let round = 0; round < 5; round++) {
+      await database.put(3);
+      await member.barrier();
+    }
+    await member.checkpoint();
+    await member.die();
+    const bytes = await readFile(database.walFile);
+    const before = Buffer.from(bytes);
+    bytes.fill(0, 0, 40);
+    await writeFile(database.walFile, bytes);
+    member.bootId = "boot-2";
+    await member.restart();
+    expect(await member.reconcile()).toMatchObject({ state: "Following", how: "Repaired" });
+    expect(await readFile(database.walFile)).toEqual(before);
+  });
+
   test("of which a power failure took a WAL between two that were not shipped is repaired, not opened with a hole", async () => {
     const { member, database } = await primary();
     await member.die();

@@ -8,7 +8,8 @@ import { findFork, findPosition, hasHistory, historyMismatch, type Fork } from "
 import { preflight } from "./preflight.js";
 import { Quarantine, type Diverged, type QuarantineSettings } from "./quarantine.js";
 import type { Reconciled } from "./replica.js";
-import { replayFrom, restore, type Restored, type RestoreParts } from "./restore.js";
+import { beginsWith, replayFrom, restore, type Restored, type RestoreParts } from "./restore.js";
+import { basesOf } from "./restore-log.js";
 import { pickBase, type RestoreBase } from "./restore-target.js";
 import { findTailGap } from "./tail-gap.js";
 import { RUNS_MAX, type LocalIdentity, type LocalState } from "./state.js";
@@ -193,7 +194,14 @@ export class Reconciler {
     const target = slot < 0 ? END : ({ kind: "slot", slot } as const);
     const sink = new CompareSink(tools.fs, tools.layout);
     try {
-      await replayFrom(tools, sink, await pickBase(tools, shelf, target, signal), target, signal);
+      const from = await pickBase(tools, shelf, target, signal);
+      // Bytes that the log itself needs no more are compared by their digest.
+      for (const { path, base } of basesOf(from.image)) {
+        const local = tools.layout.toLocal(path);
+        if ((await tools.fs.stat(local)) === undefined || (await beginsWith(tools, local, base, signal))) continue;
+        sink.differs(path, base.size);
+      }
+      await replayFrom(tools, sink, from, target, signal);
       return sink.different(sizes);
     } finally {
       await sink.close();

@@ -187,8 +187,9 @@ async function placeBases(tools: ReplicaTools, disk: DiskImage, image: ImageStat
   }
 }
 
-async function beginsWith(
-  { fs }: ReplicaTools,
+/** Are the file's first `size` bytes on this disk the object's? False if it is shorter or not there. */
+export async function beginsWith(
+  { fs }: Pick<ReplicaTools, "fs">,
   local: string,
   { size, sha256 }: { readonly size: number; readonly sha256: string },
   signal: AbortSignal,

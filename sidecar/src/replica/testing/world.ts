@@ -130,6 +130,7 @@ export interface MemberOptions {
   readonly settings?: Partial<ReconcileSettings>;
   readonly directory?: string;
   readonly snapshots?: boolean;
+  readonly baseAfterSlots?: number;
 }
 
 /** One member's directory and, one after the other, the runs of its sidecar on it. */
@@ -293,7 +294,12 @@ export class Member {
     const writer = this.writer;
     if (writer === undefined) throw new Error("no epoch");
     this.shipper = new PrimaryShipper(
-      { ...shipDefaults, wal: { ...shipDefaults.wal, maxDelayMs: 5 }, layout: this.layout },
+      {
+        ...shipDefaults,
+        wal: { ...shipDefaults.wal, maxDelayMs: 5 },
+        layout: this.layout,
+        baseAfterSlots: this.#options.baseAfterSlots ?? shipDefaults.baseAfterSlots,
+      },
       {
         fs: this.fs,
         clock: world.clock,
