@@ -7,10 +7,12 @@ import type { Bucket } from "../src/bucket/bucket.js";
 import { retrying } from "../src/bucket/retry.js";
 import type { WriterId } from "../src/formats/entry.js";
 import { makeClaim } from "../src/log/claim.js";
+import { Collector } from "../src/log/collector.js";
 import { openCluster } from "../src/log/cluster-identity.js";
 import { BucketLogReader } from "../src/log/log-reader.js";
 import { putDefaults, type PutSettings } from "../src/log/slot-put.js";
 import { Snapshots } from "../src/log/snapshots.js";
+import { FileRecords } from "../src/member/file-records.js";
 import { LogElection } from "../src/member/log-election.js";
 import type { Master } from "../src/member/master.js";
 import { Member } from "../src/member/member.js";
@@ -28,10 +30,10 @@ import { noMetrics } from "../src/replica/ship/settings.js";
 import { PrimaryShipper } from "../src/replica/ship/shipper.js";
 import { StateStore } from "../src/replica/state.js";
 import type { ReplicaTools } from "../src/replica/tools.js";
+import { CollectingShipper } from "../src/surface/compose/collecting-shipper.js";
 import { inlineCompression } from "./compression.js";
 import type { Mutation } from "./mutation.js";
 import type { Profile } from "./profile.js";
-import { FileRecords } from "./records.js";
 
 export interface AssemblyParts {
   readonly name: string;
@@ -133,7 +135,7 @@ export async function assemble(parts: AssemblyParts): Promise<Assembled> {
     clock,
     random,
     logger,
-    records: new FileRecords(fs, `${layout.dataDirectory}/.metamaster/records`),
+    records: new FileRecords(fs, folders.root, logger),
     reader,
     claim: async (end, epoch, claimSignal) => {
       const result = await claim(end, epoch, claimSignal);
@@ -168,8 +170,8 @@ export async function assemble(parts: AssemblyParts): Promise<Assembled> {
 
 function makeShipper(parts: AssemblyParts, input: ShipperInput, bucket: Bucket, snapshots: Snapshots): Shipper {
   const { fs, clock, random, logger, layout, profile } = parts;
-  const { ship } = profile;
-  return new PrimaryShipper(
+  const { ship, retention } = profile;
+  const shipper = new PrimaryShipper(
     {
       layout,
       wal: { maxDelayMs: ship.maxDelayMs, maxSpoolBytes: ship.maxSpoolBytes },
@@ -191,6 +193,26 @@ function makeShipper(parts: AssemblyParts, input: ShipperInput, bucket: Bucket, 
       snapshots,
     },
   );
+  const { snapshots: kept, windowMs, graceMs, intervalMs } = retention;
+  const collector = new Collector(
+    {
+      retention: { snapshots: kept, windowMs, gracePeriodMs: graceMs },
+      intervalMs,
+      sweepIntervalMs: 4 * intervalMs,
+      deletesPerRound: 20,
+      parallelDeletes: 2,
+    },
+    {
+      bucket,
+      clock,
+      logger,
+      snapshots,
+      writer: input.writer,
+      image: () => shipper.image,
+      pinnedKeys: () => shipper.pinnedKeys(),
+    },
+  );
+  return new CollectingShipper(shipper, collector);
 }
 
 /** Tells when the follower's disk must equal its image. */

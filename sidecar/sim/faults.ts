@@ -101,7 +101,7 @@ export class Faults {
   /** Starts it again after a while, as an init system would. */
   restart(machine: Machine): void {
     const { scheduler, random, profile } = this.#parts;
-    const delayMs = random.chance(0.5) ? 60 + random.float() * 100 : random.float() * 4 * profile.leaseMs + 60;
+    const delayMs = random.chance(0.5) ? 60 + random.float() * 100 : random.float() * profile.pauseMsMax + 60;
     scheduler.after(this.#over ? 100 : delayMs, () => machine.start());
   }
 
@@ -136,10 +136,10 @@ export class Faults {
         return this.restart(machine);
       case "freeze":
         machine.freeze();
-        return this.#later(profile.leaseMs * 3, () => machine.thaw());
+        return this.#later(profile.pauseMsMax, () => machine.thaw());
       case "freezeSidecar":
         machine.freezeSidecar();
-        return this.#later(profile.leaseMs * 3, () => machine.thaw());
+        return this.#later(profile.pauseMsMax, () => machine.thaw());
       case "hang": {
         const { process } = machine;
         if (process === undefined) return undefined;
@@ -159,7 +159,7 @@ export class Faults {
         return undefined;
       case "cut":
         machine.route.state = random.pick(["cut", "mute", "refused"]);
-        return this.#later(profile.leaseMs * 3, () => (machine.route.state = "open"));
+        return this.#later(profile.pauseMsMax, () => (machine.route.state = "open"));
       case "outage":
         for (const each of machines) each.route.state = "refused";
         return this.#later(profile.leaseMs * 2, () => {

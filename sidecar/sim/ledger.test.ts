@@ -8,6 +8,8 @@ import { ObjectStore, type StoreView } from "./object-store.js";
 import { Trace } from "./trace.js";
 import { Violation } from "./violation.js";
 
+const source = (text: string) => ({ size: text.length, read: async () => Buffer.from(text) });
+
 const cluster = "00112233445566778899aabbccddeeff";
 const nonce = "0123456789abcdef0123456789abcdef";
 
@@ -95,7 +97,6 @@ describe("the ledger", () => {
       "a replaced object",
       "ObjectsNeverChange",
       async (bench) => {
-        const source = (text: string) => ({ size: text.length, read: async () => Buffer.from(text) });
         await bench.view.put("tables/1/db/2", source("one"));
         await bench.view.put("tables/1/db/2", source("two"));
       },

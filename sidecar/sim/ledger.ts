@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { decodeEntry } from "../src/formats/entry-codec.js";
 import { logKey, LOG_PREFIX, type Entry, type Operation } from "../src/formats/entry.js";
+import { decodeSnapshot } from "../src/formats/snapshot.js";
 import { inlineCompression } from "./compression.js";
 import { Fold, type Files } from "./fold.js";
 import type { ObjectStore, StoreChange } from "./object-store.js";
@@ -80,7 +81,7 @@ export class Ledger {
     if (what === "deleted") {
       this.#trace.line("store", `${who} deleted ${key}`);
       if (!this.#doomed.has(key)) throw new Violation("OnlyTheDoomedGo", `${who} deleted ${key}, which no trim names`);
-      if (key.startsWith(LOG_PREFIX)) this.#checkDeletedSlot(key, who);
+      if (key.startsWith(LOG_PREFIX)) await this.#checkDeletedSlot(key, who);
       return;
     }
     this.#trace.line("store", `${who} ${what} ${key} ${bytes.length}`);
@@ -142,7 +143,7 @@ export class Ledger {
     }
   }
 
-  #checkDeletedSlot(key: string, who: string): void {
+  async #checkDeletedSlot(key: string, who: string): Promise<void> {
     const slot = Number(key.slice(LOG_PREFIX.length));
     if (this.#slots[slot]?.entry.header.kind === "claim") {
       throw new Violation("ClaimsStay", `${who} deleted the claim in slot ${slot}`);
@@ -152,17 +153,11 @@ export class Ledger {
     const newest = snapshots.at(-1);
     if (newest === undefined)
       throw new Violation("OnlyTheDoomedGo", `${who} deleted slot ${slot} with no snapshot there`);
-    const body = Buffer.from(newest[1]).toString("utf8").split("\n")[1] ?? "{}";
-    const { files, position } = JSON.parse(body) as {
-      files: { path: string; kind: string; size: number; firstSlot?: number; base?: { size: number } }[];
-      position: { slot: number };
-    };
-    const oldest = Math.min(
-      position.slot + 1,
-      ...files
-        .filter((file) => file.kind === "append" && file.base?.size !== file.size)
-        .map((file) => file.firstSlot ?? 0),
-    );
+    const { files, position } = await decodeSnapshot(newest[1], newest[0], inlineCompression);
+    let oldest = position.slot + 1;
+    for (const file of files.values()) {
+      if (file.kind === "append" && file.base?.size !== file.size) oldest = Math.min(oldest, file.firstSlot);
+    }
     if (slot >= oldest) {
       throw new Violation("OnlyTheDoomedGo", `${who} deleted slot ${slot}; ${newest[0]} needs slots from ${oldest}`);
     }
@@ -171,7 +166,7 @@ export class Ledger {
 
 function describe(entry: Entry): string {
   return entry.operations
-    .map((operation) => {
+    .map((operation): string => {
       switch (operation.type) {
         case "append":
           return `${operation.file}@${operation.offset}+${operation.bytes.length}`;
@@ -179,7 +174,10 @@ function describe(entry: Entry): string {
           return `to ${operation.to === "" ? "anybody" : operation.to}`;
         case "trim":
           return `slots ${operation.fromSlot}-${operation.throughSlot}, ${operation.keys.length} keys, executed ${operation.executedThrough}`;
-        default:
+        case "write":
+        case "table":
+        case "directory":
+        case "remove":
           return `${operation.type} ${operation.file}`;
       }
     })

@@ -13,6 +13,8 @@ export interface Profile {
   readonly chaosMs: number;
   /** On average. */
   readonly faultEveryMs: number;
+  /** How long a machine stands still at most, or stays away. */
+  readonly pauseMsMax: number;
   readonly network: NetworkFaults;
   readonly files: FileSystemTiming;
   readonly master: MasterProfile;
@@ -25,17 +27,28 @@ export interface Profile {
     readonly entryBodyBytesMax: number;
     readonly baseAfterSlots: number;
   };
-  readonly retention: { readonly snapshots: number; readonly windowMs: number; readonly graceMs: number };
+  readonly retention: {
+    readonly snapshots: number;
+    readonly windowMs: number;
+    readonly graceMs: number;
+    readonly intervalMs: number;
+  };
 }
+
+/** Nothing may be deleted sooner than an end of the log is believed without a look behind it (replica/entry-stream.ts). */
+const graceMsMin = 31_000;
 
 export function profileOf(random: SeededRandom): Profile {
   const leaseMs = random.pick([1000, 1000, 2000]);
+  // Now and then slowly and for long, so that grace periods end and what was doomed is deleted.
+  const long = random.chance(0.06);
   return {
     members: random.pick([3, 3, 3, 4, 5]),
     leaseMs,
     onBucketLoss: random.chance(0.9) ? "Fence" : "Hold",
-    chaosMs: random.between(3, 10) * leaseMs,
-    faultEveryMs: random.pick([0.3, 1, 3]) * leaseMs,
+    chaosMs: long ? random.between(60, 120) * 1000 : random.between(3, 10) * leaseMs,
+    faultEveryMs: long ? 6000 : random.pick([0.3, 1, 3]) * leaseMs,
+    pauseMsMax: long ? 45_000 : 3 * leaseMs,
     network: networkOf(random),
     files: {
       slowShare: random.pick([0, 0.02, 0.1]),
@@ -43,7 +56,7 @@ export function profileOf(random: SeededRandom): Profile {
       watchDelayMsMax: 20,
       watchLostShare: 0.3,
     },
-    master: masterProfile(random.stream("master"), dataDirectory),
+    master: masterProfile(random.stream("master"), dataDirectory, long),
     ship: {
       maxDelayMs: random.pick([5, 50, 200]),
       maxSpoolBytes: random.pick([1500, 20_000, 1e9]),
@@ -56,7 +69,8 @@ export function profileOf(random: SeededRandom): Profile {
     retention: {
       snapshots: random.pick([1, 2, 3]),
       windowMs: random.pick([0, 2000]),
-      graceMs: random.pick([500, 5000, 60_000]),
+      graceMs: graceMsMin,
+      intervalMs: random.pick([300, 2000]),
     },
   };
 }

@@ -224,6 +224,9 @@ export class ModelDatabase {
     const sequence = ++this.#lastSequence;
     const rows = rowsOf().map((row) => ({ ...row, sequence }));
     const table = yield* this.#writeTable(rows, 6);
+    // Rows are numbered without a hole also after a power failure: what was written before must not be lost alone.
+    this.#wal?.file.data.sync();
+    this.#disk.syncDirectory(this.settings.walPath);
     yield* this.#logEdits([{ family: id, added: [table], nextFile: this.#nextFile, lastSequence: sequence }]);
     family.tables.set(table.number, table);
     this.stalled = false;

@@ -9,7 +9,7 @@ export interface MasterProfile {
 }
 
 /** What kind of a master this simulation runs. */
-export function masterProfile(random: SeededRandom, dataDirectory: string): MasterProfile {
+export function masterProfile(random: SeededRandom, dataDirectory: string, slow = false): MasterProfile {
   const journalAndState = random.chance(0.3);
   const shared = {
     manifestBytesMax: random.pick([400, 1500, 1_000_000]),
@@ -36,8 +36,8 @@ export function masterProfile(random: SeededRandom, dataDirectory: string): Mast
       hugeBytes: 20_000,
     },
     process: {
-      writeEveryMs: random.pick([30, 100, 300]),
-      jobEveryMs: random.pick([100, 400, 1500]),
+      writeEveryMs: random.pick([30, 100, 300]) * (slow ? 10 : 1),
+      jobEveryMs: random.pick([100, 400, 1500]) * (slow ? 10 : 1),
       stepMsMax: random.pick([1, 5, 20]),
       barrierShare: random.pick([0.2, 0.6, 1]),
       stopMsMax: random.pick([5, 50, 1000]),

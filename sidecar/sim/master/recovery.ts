@@ -6,7 +6,7 @@ import { decodeTable, type Row } from "./table-file.js";
 import { decodeEdit, type TableMark, type VersionEdit } from "./version-edit.js";
 import { decodeBatch, type FamilyRow } from "./write-batch.js";
 
-export interface RecoveredFamily {
+interface RecoveredFamily {
   readonly name: string;
   logNumber: number;
   readonly tables: Map<number, TableMark & { readonly rows: readonly Row[] }>;
