@@ -14,7 +14,8 @@ help:
 	@echo "make docs    regenerate docs/reference"
 
 node_modules/.installed: package-lock.json
-	@npm ci --no-audit --no-fund --loglevel=error
+# Not `npm ci`: it refuses a lock file that lacks optional packages of other platforms, and registries may not serve all of them.
+	@npm install --no-save --no-audit --no-fund --loglevel=error
 	@touch $@
 
 install: node_modules/.installed
