@@ -1,6 +1,6 @@
 # Any Node >= 20 on PATH will do for `make`: the Node that runs everything comes with the lock file.
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
-JEST = node --experimental-vm-modules --no-warnings node_modules/jest/bin/jest.js
+JEST = node --experimental-vm-modules --no-warnings node_modules/jest/bin/jest.js --testTimeout=120000
 SEEDS ?= 10000
 
 .PHONY: build install test test-tools unit e2e sim lint format docs demo clean help

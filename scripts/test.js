@@ -21,6 +21,7 @@ function jest(name, args) {
       "--no-warnings",
       "node_modules/jest/bin/jest.js",
       `--selectProjects=${name}`,
+      "--testTimeout=120000",
       "--json",
       `--outputFile=${file}`,
       ...args,

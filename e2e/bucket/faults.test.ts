@@ -135,7 +135,8 @@ function faults(name: ServerName): void {
     test("a body that trickles is BucketSlowBody, one that breaks off is BucketUnavailable", async () => {
       await direct.put("bodies/1", bytesSource(randomBytes(4 << 20)), {});
       await proxy.set({ kind: "slow", bytesPerSecond: 20_000 });
-      const slow = await failure(bucket.get("bodies/1", { maxBytes: 4 << 20, deadlineMs: 700 }));
+      // Long enough for the answer to begin on a busy machine, far too short for 4 MiB at that rate.
+      const slow = await failure(bucket.get("bodies/1", { maxBytes: 4 << 20, deadlineMs: 4000 }));
       expect([slow.code, slow.kind]).toEqual(["BucketSlowBody", "transient"]);
       await proxy.set({ kind: "cut", afterBytes: 1 << 20 }, 1);
       const cut = await failure(bucket.get("bodies/1", { maxBytes: 4 << 20 }));
