@@ -178,8 +178,9 @@ function describe(entry: Entry): string {
         case "table":
         case "directory":
         case "remove":
-          return `${operation.type} ${operation.file}`;
+          break;
       }
+      return `${operation.type} ${operation.file}`;
     })
     .join(", ");
 }
