@@ -53,6 +53,8 @@ interface Run {
   deadlineMs: number;
   /** SIGTERM was sent: whoever is left of the group is given its time, also after the first process has ended. */
   stopping: boolean;
+  /** `kill` was called: it may not be let go, even if its end was not heard of yet. */
+  killed: boolean;
 }
 
 /**
@@ -104,7 +106,16 @@ export class ChildMaster implements Master {
     // From here on `kill` finds it: nothing is awaited between the birth of the process and this.
     const exit = Promise.withResolvers<MasterExit>();
     const guard = new Guard(this.#clock, child.pid);
-    const run: Run = { child, group: child.pid, exit: exit.promise, guard, leaseMs, deadlineMs, stopping: false };
+    const run: Run = {
+      child,
+      group: child.pid,
+      exit: exit.promise,
+      guard,
+      leaseMs,
+      deadlineMs,
+      stopping: false,
+      killed: false,
+    };
     this.#run = run;
     child.once("exit", (code, signal) => {
       this.#ended(run, { code: code ?? undefined, signal: signal ?? undefined }, exit.resolve);
@@ -115,7 +126,8 @@ export class ChildMaster implements Master {
       await this.kill(startMsMax);
       throw error;
     }
-    if (this.#run !== run) throw startFailed(this.#settings.command, "it was ended while it was being started");
+    if (this.#run !== run || run.killed)
+      throw startFailed(this.#settings.command, "it was ended while it was being started");
     guard.extend(run.deadlineMs, run.leaseMs);
     void this.#keepGuard(run, guard);
     goAhead(child);
@@ -159,6 +171,7 @@ export class ChildMaster implements Master {
 
   async kill(withinMs: number): Promise<void> {
     const run = this.#run ?? this.#remains;
+    if (run !== undefined) run.killed = true;
     const untilMs = this.#clock.monotonicMs() + withinMs;
     const never = new AbortController().signal;
     for (;;) {
