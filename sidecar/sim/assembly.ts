@@ -2,7 +2,6 @@ import type { Clock } from "../src/base/clock.js";
 import type { FileSystem } from "../src/base/file-system.js";
 import type { Logger } from "../src/base/log.js";
 import type { Processes } from "../src/base/processes.js";
-import type { Random } from "../src/base/random.js";
 import type { Bucket } from "../src/bucket/bucket.js";
 import { retrying } from "../src/bucket/retry.js";
 import type { WriterId } from "../src/formats/entry.js";
@@ -32,8 +31,9 @@ import { StateStore } from "../src/replica/state.js";
 import type { ReplicaTools } from "../src/replica/tools.js";
 import { CollectingShipper } from "../src/surface/compose/collecting-shipper.js";
 import { inlineCompression } from "./compression.js";
-import type { Mutation } from "./mutation.js";
+import type { Mutation, MutationParts } from "./mutation.js";
 import type { Profile } from "./profile.js";
+import type { SeededRandom } from "./random.js";
 
 export interface AssemblyParts {
   readonly name: string;
@@ -44,7 +44,7 @@ export interface AssemblyParts {
   readonly profile: Profile;
   readonly layout: Layout;
   readonly clock: Clock;
-  readonly random: Random;
+  readonly random: SeededRandom;
   readonly fs: FileSystem;
   /** One attempt a call. */
   readonly bucket: Bucket;
@@ -80,7 +80,8 @@ function memberSettings({ name, nonce, profile }: AssemblyParts): MemberSettings
 
 /** Builds one member of the product's own parts, as `main` does, over simulated ones. */
 export async function assemble(parts: AssemblyParts): Promise<Assembled> {
-  const { fs, clock, random, logger, mutation, signal, profile, layout, nonce, name, bootId } = parts;
+  const { clock, random, logger, mutation, signal, profile, layout, nonce, name, bootId } = parts;
+  const fs = mutation.fs?.(parts.fs) ?? parts.fs;
   const bucket = mutation.bucket?.(parts.bucket) ?? parts.bucket;
   const retried = retrying(bucket, {
     clock,
@@ -101,9 +102,11 @@ export async function assemble(parts: AssemblyParts): Promise<Assembled> {
   const before = await store.read();
   const uid = before.found === "state" ? before.state.cluster : undefined;
   const cluster = await openCluster({ bucket: retried, clock, random }, { uid }, signal);
-  const realReader = new BucketLogReader({ cluster, bucket: retried, compression: inlineCompression });
-  const reader = mutation.reader?.(realReader) ?? realReader;
-  const snapshots = new Snapshots({ cluster: cluster.uid, bucket: retried, clock, compression: inlineCompression });
+  const readsAs = (await mutation.readsAs?.(cluster, retried, signal)) ?? cluster;
+  const mutated: MutationParts = { bucket: retried, clock, leaseMs: profile.leaseMs, random };
+  const realReader = new BucketLogReader({ cluster: readsAs, bucket: retried, compression: inlineCompression });
+  const reader = mutation.reader?.(realReader, mutated) ?? realReader;
+  const snapshots = new Snapshots({ cluster: readsAs.uid, bucket: retried, clock, compression: inlineCompression });
   const tools: ReplicaTools = {
     fs,
     clock,
@@ -126,7 +129,7 @@ export async function assemble(parts: AssemblyParts): Promise<Assembled> {
     { bucket, clock, random, compression: inlineCompression, onTrouble: () => undefined },
     put,
   );
-  const claim = mutation.claim?.(realClaim) ?? realClaim;
+  const claim = mutation.claim?.(realClaim, reader) ?? realClaim;
   const election = new LogElection(
     { member: name, leaseMs: profile.leaseMs, onBucketLoss: profile.onBucketLoss },
     { clock, random, logger },
@@ -140,20 +143,22 @@ export async function assemble(parts: AssemblyParts): Promise<Assembled> {
     claim: async (end, epoch, claimSignal) => {
       const result = await claim(end, epoch, claimSignal);
       if (result.outcome === "lost" || mutation.writer === undefined) return result;
-      return { ...result, writer: mutation.writer(result.writer) };
+      return { ...result, writer: mutation.writer(result.writer, mutated) };
     },
-    election: mutation.election?.(election) ?? election,
-    master: parts.master,
+    election: mutation.election?.(election, mutated) ?? election,
+    master: mutation.master?.(parts.master) ?? parts.master,
     reconcile: (reconcileSignal) => replica.reconcile(reconcileSignal),
-    makeFollower: (image) =>
-      watched(parts, mutation.follower?.(replica.makeFollower(image)) ?? replica.makeFollower(image)),
+    makeFollower: (image) => {
+      const follower = replica.makeFollower(image);
+      return watched(parts, mutation.follower?.(follower) ?? follower);
+    },
     sealAhead: async (image, at, epoch) => {
       const sealed = await replica.sealAhead(image, at, epoch);
       parts.onSealed(at.slot, true);
       return sealed;
     },
     makeShipper: (input) => {
-      const shipper: Shipper = makeShipper(parts, input, retried, snapshots);
+      const shipper: Shipper = makeShipper({ ...parts, fs }, input, retried, snapshots);
       return mutation.shipper?.(shipper) ?? shipper;
     },
   };
@@ -169,7 +174,7 @@ export async function assemble(parts: AssemblyParts): Promise<Assembled> {
 }
 
 function makeShipper(parts: AssemblyParts, input: ShipperInput, bucket: Bucket, snapshots: Snapshots): Shipper {
-  const { fs, clock, random, logger, layout, profile } = parts;
+  const { fs, clock, random, logger, layout, profile, mutation } = parts;
   const { ship, retention } = profile;
   const shipper = new PrimaryShipper(
     {
@@ -208,7 +213,7 @@ function makeShipper(parts: AssemblyParts, input: ShipperInput, bucket: Bucket, 
       logger,
       snapshots,
       writer: input.writer,
-      image: () => shipper.image,
+      image: () => mutation.collectorImage?.(shipper.image) ?? shipper.image,
       pinnedKeys: () => shipper.pinnedKeys(),
     },
   );

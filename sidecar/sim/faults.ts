@@ -12,7 +12,7 @@ export interface FaultParts {
   readonly say: (what: string) => void;
 }
 
-type Fault =
+export type Fault =
   | "crash"
   | "crashSidecar"
   | "crashBetween"
@@ -32,6 +32,27 @@ type Fault =
   | "diskFull"
   | "scaleOut";
 
+const none: Readonly<Record<Fault, number>> = {
+  crash: 0,
+  crashSidecar: 0,
+  crashBetween: 0,
+  killMaster: 0,
+  power: 0,
+  freeze: 0,
+  freezeSidecar: 0,
+  wipe: 0,
+  hang: 0,
+  undying: 0,
+  stop: 0,
+  switchover: 0,
+  checkpoint: 0,
+  cut: 0,
+  outage: 0,
+  clock: 0,
+  diskFull: 0,
+  scaleOut: 0,
+};
+
 const membersMax = 6;
 
 /** Draws faults, one after the other, until it is told to stop; then undoes what is still under way. */
@@ -44,6 +65,7 @@ export class Faults {
   constructor(parts: FaultParts) {
     this.#parts = parts;
     const { random } = parts;
+    const { faults } = parts.profile;
     const some = (weight: number): number => (random.chance(0.6) ? weight : 0);
     this.#weights = {
       crash: some(3) + 0.1,
@@ -65,6 +87,7 @@ export class Faults {
       diskFull: some(1),
       scaleOut: some(0.5),
     };
+    if (faults !== undefined) this.#weights = { ...none, ...faults };
   }
 
   start(): void {

@@ -5,6 +5,8 @@ interface Lineage {
   readonly who: string;
   /** Row n is at index n - 1; written, or about to be written, by the master of this epoch or one before it. */
   rows: string[];
+  /** As they were before a master lost some of them at a reopen: older positions of the log still have those. */
+  readonly before: (readonly string[])[];
   openedAtMs: number;
 }
 
@@ -30,7 +32,7 @@ export class History {
   }
 
   /** A master opened its databases and found these rows: nothing acknowledged may be missing, and all of it must have been written before, in this order. */
-  opened(who: string, epoch: number, rows: readonly string[]): void {
+  opened(who: string, epoch: number, rows: readonly string[], forgot = false): void {
     this.opens++;
     for (const [index, { value, epoch: since }] of this.#acknowledged.entries()) {
       // One that is late (its machine slept) owes nothing to epochs after its own; that it writes nothing is another rule.
@@ -42,19 +44,21 @@ export class History {
     }
     const same = this.#lineages.find((lineage) => lineage.epoch === epoch);
     const base = same ?? this.#lineages.filter((lineage) => lineage.epoch < epoch).at(-1);
-    const wrong = rows.findIndex((value, index) => base?.rows[index] !== value);
-    if (wrong !== -1) {
+    const versions = base === undefined ? [[]] : [base.rows, ...base.before];
+    const wrong = Math.max(...versions.map((version) => firstDifference(rows, version)));
+    if (wrong < rows.length) {
       throw new Violation(
         "ImageIsAPrefix",
         `${who} opened epoch ${epoch} with row ${wrong + 1} = ${String(rows[wrong])}; epoch ${String(base?.epoch)} had written ${String(base?.rows[wrong])} there`,
       );
     }
     if (same !== undefined) {
+      if (rows.length < same.rows.length) same.before.push(same.rows);
       same.rows = [...rows];
       return;
     }
     const after = this.#lineages.findIndex((lineage) => lineage.epoch > epoch);
-    const lineage = { epoch, who, rows: [...rows], openedAtMs: this.#nowMs() };
+    const lineage = { epoch, who, rows: [...rows], before: forgot ? versions : [], openedAtMs: this.#nowMs() };
     if (after === -1) this.#lineages.push(lineage);
     else this.#lineages.splice(after, 0, lineage);
   }
@@ -90,4 +94,10 @@ export class History {
       if (before === undefined || epoch < before.epoch) this.#acknowledged[index] = { value, epoch };
     }
   }
+}
+
+/** Index of the first of `rows` that is another in `version`; their number if none is. */
+function firstDifference(rows: readonly string[], version: readonly string[]): number {
+  const index = rows.findIndex((value, at) => version[at] !== value);
+  return index === -1 ? rows.length : index;
 }

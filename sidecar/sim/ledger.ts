@@ -80,14 +80,14 @@ export class Ledger {
     const { who, what, key, bytes } = change;
     if (what === "deleted") {
       this.#trace.line("store", `${who} deleted ${key}`);
-      if (!this.#doomed.has(key)) throw new Violation("OnlyTheDoomedGo", `${who} deleted ${key}, which no trim names`);
       if (key.startsWith(LOG_PREFIX)) await this.#checkDeletedSlot(key, who);
+      if (!this.#doomed.has(key)) throw new Violation("OnlyTheDoomedGo", `${who} deleted ${key}, which no trim names`);
       return;
     }
     this.#trace.line("store", `${who} ${what} ${key} ${bytes.length}`);
     const before = this.#objects.get(key);
     if (before !== undefined && !Buffer.from(before).equals(bytes) && !key.startsWith("snapshots/")) {
-      if (key.startsWith(LOG_PREFIX)) return this.#stray(key, who);
+      if (key.startsWith(LOG_PREFIX) && what === "created") return this.#stray(key, who);
       throw new Violation("ObjectsNeverChange", `${who} put other bytes under ${key}`);
     }
     if (before !== undefined && key.startsWith(LOG_PREFIX) && what === "replaced") {

@@ -17,6 +17,7 @@ import { Workload } from "./master/workload.js";
 import type { Mutation } from "./mutation.js";
 import type { ObjectStore } from "./object-store.js";
 import { dataDirectory, type Profile } from "./profile.js";
+import { foreignView } from "./foreign-view.js";
 import type { SeededRandom } from "./random.js";
 import type { Scheduler } from "./scheduler.js";
 import type { Trace } from "./trace.js";
@@ -52,6 +53,7 @@ const wakeMs = 50;
 /** One member's machine: a disk, a clock, a way to the bucket, a sidecar process, a watchdog and a master. */
 export class Machine {
   readonly name: string;
+  readonly foreign: boolean;
   readonly disk: Disk;
   readonly clock: MachineClock;
   readonly route: Route;
@@ -70,8 +72,10 @@ export class Machine {
   /** What the next SIGKILL to a master here takes. */
   dyingMs = 0;
 
-  constructor(name: string, world: Surroundings) {
+  /** `foreign`: configured for another cluster, whose identity it sees in this one's bucket. */
+  constructor(name: string, world: Surroundings, foreign = false) {
     this.name = name;
+    this.foreign = foreign;
     this.#world = world;
     this.#random = world.random.stream(name);
     const { scheduler, profile } = world;
@@ -236,6 +240,14 @@ export class Machine {
     const { incarnation, master, nonce, stop } = sidecar;
     const { scheduler, store, profile, trace, mutation } = this.#world;
     const logger: Logger = trace.logger(this.name);
+    const bucket = new SimulatedBucket({
+      store,
+      scheduler,
+      machine: this.clock,
+      incarnation,
+      random: random.stream("bucket"),
+      route: this.route,
+    });
     const assembled: Assembled = await assemble({
       name: this.name,
       nonce,
@@ -247,14 +259,7 @@ export class Machine {
       clock: new SimulatedClock(this.clock, incarnation),
       random: random.stream("member"),
       fs: new SimulatedFileSystem(this.disk, incarnation, random.stream("files"), profile.files),
-      bucket: new SimulatedBucket({
-        store,
-        scheduler,
-        machine: this.clock,
-        incarnation,
-        random: random.stream("bucket"),
-        route: this.route,
-      }),
+      bucket: this.foreign ? foreignView(bucket) : bucket,
       master,
       logger,
       mutation,

@@ -2,6 +2,7 @@ import { fork, type ChildProcess } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import type { Mutation } from "./mutation.js";
 import { mutations } from "./mutations.js";
 import { simulate, type Outcome } from "./world.js";
 
@@ -25,6 +26,7 @@ const { values } = parseArgs({
     trace: { type: "boolean", default: false },
     twice: { type: "boolean", default: false },
     bug: { type: "string" },
+    healthy: { type: "boolean", default: false },
     parallel: { type: "string", default: "2" },
     summary: { type: "string" },
     "keep-going": { type: "boolean", default: false },
@@ -41,6 +43,7 @@ const usage = `Runs whole clusters in a simulation, one a seed, with faults, and
   --seeds N      how many seeds (1000)            --from N     the first one (1)
   --parallel N   worker processes (2)             --keep-going don't stop at the first failure
   --seed N       this one alone, in this process  --trace      print all that happens
+  --healthy      with --bug: its circumstances only
   --twice        run it twice and compare         --bug NAME   plant a bug: ${Object.keys(mutations).join(", ")}
   --summary FILE write {"passed": n, "failed": n} there
 `;
@@ -60,7 +63,7 @@ async function runSeed(seed: number, print?: (line: string) => void): Promise<Ou
   try {
     const outcome = await simulate({
       seed,
-      ...(make === undefined ? {} : { mutation: make() }),
+      ...(make === undefined ? {} : { mutation: values.healthy ? circumstancesOf(make()) : make() }),
       ...(print === undefined ? {} : { print }),
     });
     await new Promise((resolve) => setImmediate(resolve));
@@ -70,6 +73,11 @@ async function runSeed(seed: number, print?: (line: string) => void): Promise<Ou
   } finally {
     process.off("unhandledRejection", onStray);
   }
+}
+
+/** The same circumstances without the bug. */
+function circumstancesOf({ adjust }: Mutation): Mutation {
+  return adjust === undefined ? {} : { adjust };
 }
 
 function describe(error: unknown): string {
@@ -83,7 +91,7 @@ function reportOf(outcome: Outcome): Report {
 }
 
 function replay(seed: number): string {
-  return `node dist/sidecar/sim/main.js --seed ${seed} --trace${values.bug === undefined ? "" : ` --bug ${values.bug}`}`;
+  return ["node dist/sidecar/sim/main.js --seed", seed, "--trace", ...bugArguments()].join(" ");
 }
 
 function worker(): void {
@@ -188,8 +196,12 @@ function serve(nextSeed: () => number | undefined, take: (report: Report) => voi
   });
 }
 
+function bugArguments(): string[] {
+  return [...(values.bug === undefined ? [] : ["--bug", values.bug]), ...(values.healthy ? ["--healthy"] : [])];
+}
+
 function begin(): ChildProcess {
-  const args = ["--worker", ...(values.bug === undefined ? [] : ["--bug", values.bug])];
+  const args = ["--worker", ...bugArguments()];
   return fork(fileURLToPath(import.meta.url), args);
 }
 

@@ -1,19 +1,43 @@
+import type { Clock } from "../src/base/clock.js";
+import type { FileSystem } from "../src/base/file-system.js";
 import type { Bucket } from "../src/bucket/bucket.js";
-import type { Claim, LogReader, LogWriter } from "../src/log/log.js";
-import type { Election } from "../src/member/election.js";
+import type { ImageState } from "../src/formats/image.js";
+import type { Claim, ClusterIdentity, LogReader, LogWriter } from "../src/log/log.js";
 import type { MemberComponents } from "../src/member/context.js";
+import type { Election } from "../src/member/election.js";
+import type { Master } from "../src/member/master.js";
 import type { Follower, Shipper } from "../src/replica/replica.js";
+import type { Profile } from "./profile.js";
+import type { SeededRandom } from "./random.js";
+
+/** Of the process in which the bug is. */
+export interface MutationParts {
+  readonly bucket: Bucket;
+  readonly clock: Clock;
+  readonly leaseMs: number;
+  readonly random: SeededRandom;
+}
 
 /** A planted bug: parts of the real code, replaced or wrapped from outside. Nothing here: the code as it is. */
 export interface Mutation {
+  /** Circumstances in which the bug shows sooner; the code without it must bear them as well. */
+  readonly adjust?: (profile: Profile) => Profile;
+  /** Changes the code itself; returns what undoes it. */
+  readonly install?: () => () => void;
+  readonly fs?: (fs: FileSystem) => FileSystem;
   readonly bucket?: (bucket: Bucket) => Bucket;
-  readonly reader?: (reader: LogReader) => LogReader;
-  readonly claim?: (claim: Claim) => Claim;
-  readonly writer?: (writer: LogWriter) => LogWriter;
+  /** The identity by which this process reads the log. */
+  readonly readsAs?: (cluster: ClusterIdentity, bucket: Bucket, signal: AbortSignal) => Promise<ClusterIdentity>;
+  readonly reader?: (reader: LogReader, parts: MutationParts) => LogReader;
+  readonly claim?: (claim: Claim, reader: LogReader) => Claim;
+  readonly writer?: (writer: LogWriter, parts: MutationParts) => LogWriter;
   readonly shipper?: (shipper: Shipper) => Shipper;
   readonly follower?: (follower: Follower) => Follower;
-  readonly election?: (election: Election) => Election;
+  readonly election?: (election: Election, parts: MutationParts) => Election;
+  readonly master?: (master: Master) => Master;
   readonly components?: (components: MemberComponents) => MemberComponents;
+  /** What garbage is reckoned from. */
+  readonly collectorImage?: (image: ImageState) => ImageState;
 }
 
 export const noMutation: Mutation = {};

@@ -1,3 +1,4 @@
+import type { Fault } from "./faults.js";
 import { noFaults, type NetworkFaults } from "./bucket.js";
 import type { FileSystemTiming } from "./file-system.js";
 import { masterProfile, type MasterProfile } from "./master/profile.js";
@@ -15,6 +16,10 @@ export interface Profile {
   readonly faultEveryMs: number;
   /** How long a machine stands still at most, or stays away. */
   readonly pauseMsMax: number;
+  /** Weights, instead of the dice's. */
+  readonly faults?: Partial<Record<Fault, number>>;
+  /** Somebody comes whose `cluster.json` is another cluster's. */
+  readonly foreigner: boolean;
   readonly network: NetworkFaults;
   readonly files: FileSystemTiming;
   readonly master: MasterProfile;
@@ -49,6 +54,7 @@ export function profileOf(random: SeededRandom): Profile {
     chaosMs: long ? random.between(60, 120) * 1000 : random.between(3, 10) * leaseMs,
     faultEveryMs: long ? 6000 : random.pick([0.3, 1, 3]) * leaseMs,
     pauseMsMax: long ? 45_000 : 3 * leaseMs,
+    foreigner: random.chance(0.1),
     network: networkOf(random),
     files: {
       slowShare: random.pick([0, 0.02, 0.1]),

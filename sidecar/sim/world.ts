@@ -44,12 +44,15 @@ const progressRows = 3;
 
 /** Runs one seed: faults for a while, then none; everything is checked all the time, and at the end all members agree. */
 export async function simulate(settings: SimulationSettings): Promise<Outcome> {
+  const undo = settings.mutation?.install?.();
   const world = new World(settings);
   let violation: Error | undefined;
   try {
     await world.run();
   } catch (error) {
     violation = error instanceof Error ? error : new Error(String(error));
+  } finally {
+    undo?.();
   }
   return world.outcome(violation);
 }
@@ -73,7 +76,8 @@ class World {
     this.#seed = seed;
     const random = new SeededRandom(seed, "simulation");
     const scheduler = this.#scheduler;
-    this.#profile = profileOf(random.stream("profile"));
+    const profile = profileOf(random.stream("profile"));
+    this.#profile = mutation?.adjust?.(profile) ?? profile;
     this.#trace = new Trace(() => scheduler.nowMs, print);
     const report = (error: unknown): void => {
       this.#failure ??= error instanceof Error ? error : new Error(String(error));
@@ -111,6 +115,7 @@ class World {
   async run(): Promise<void> {
     for (let index = 0; index < this.#profile.members; index++) this.#addMachine();
     this.#faults.start();
+    if (this.#profile.foreigner) this.#expectForeigner();
     await this.#until("chaos", this.#profile.chaosMs, () => false, true);
     this.#trace.line("world", "the faults end");
     this.#faults.end();
@@ -158,10 +163,17 @@ class World {
     );
   }
 
-  #addMachine(): void {
-    const machine = new Machine(`m${this.#machines.length + 1}`, this.#surroundings);
+  #addMachine(foreign = false): void {
+    const machine = new Machine(`m${this.#machines.length + 1}`, this.#surroundings, foreign);
     this.#machines.push(machine);
     machine.start();
+  }
+
+  /** Once there is a history: who comes first to an empty bucket makes it his. */
+  #expectForeigner(): void {
+    this.#scheduler.after(this.#profile.chaosMs / 3, () => {
+      if (this.#ledger.lastSlot >= 0) this.#addMachine(true);
+    });
   }
 
   #machine(name: string): Machine | undefined {
@@ -184,7 +196,7 @@ class World {
     if (!this.#lastBarrier(primary)) return false;
     const last = this.#ledger.filesAt(this.#ledger.lastSlot);
     return this.#machines.every((machine) => {
-      if (machine === primary) return true;
+      if (machine === primary || machine.foreign) return true;
       const status = machine.member?.status;
       return status?.role.role === "Standby" && this.#ledger.filesAt(status.position?.slot ?? -1) === last;
     });
@@ -209,7 +221,8 @@ class World {
     const files = this.#ledger.filesAt(slot);
     const [primary] = this.#primaries();
     for (const machine of this.#machines) {
-      const { disk, layout, name } = machine;
+      const { disk, layout, name, foreign } = machine;
+      if (foreign) continue;
       checkDisk({ disk, layout, who: name, files, slot, how: machine === primary ? "Ahead" : "Followed" });
       const rows = machine.recoverableRows();
       const written = primary?.process?.written;

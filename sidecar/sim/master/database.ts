@@ -1,3 +1,4 @@
+import { dirname } from "node:path/posix";
 import { RecordWriter } from "../../src/formats/rocksdb/testing/record-writer.js";
 import type { Disk, FileNode } from "../disk.js";
 import type { SeededRandom } from "../random.js";
@@ -54,6 +55,8 @@ export class ModelDatabase {
   #options = 0;
   /** An ingestion holds back all writes while it numbers its rows. */
   stalled = false;
+  /** What the next `open` recovers becomes tables at once: no WAL is kept that was cut. */
+  flushesNextOpen = false;
   /** A record is being written: no other WAL may begin and no other rows be numbered. */
   #writing = false;
 
@@ -128,7 +131,9 @@ export class ModelDatabase {
       onRecovered({ tornTail: false });
     }
     yield;
-    yield* this.#openForWriting(this.settings.flushesOnOpen || this.settings.walDisabled || torn);
+    yield* this.#openForWriting(
+      this.settings.flushesOnOpen || this.settings.walDisabled || torn || this.flushesNextOpen,
+    );
   }
 
   *put(rows: readonly Pick<FamilyRow, "family" | "key" | "value">[]): Step {
@@ -260,7 +265,9 @@ export class ModelDatabase {
     this.#disk.syncDirectory(temporary);
     yield;
     this.#disk.rename(temporary, path);
-    this.#disk.syncDirectory(path.slice(0, path.lastIndexOf("/")));
+    const parent = dirname(path);
+    this.#disk.syncDirectory(parent);
+    this.#disk.syncDirectory(dirname(parent));
   }
 
   *#openForWriting(flushes: boolean): Step {

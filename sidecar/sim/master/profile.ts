@@ -24,16 +24,18 @@ export function masterProfile(random: SeededRandom, dataDirectory: string, slow 
     { ...shared, path: path(0), walPath: separateWal ? `${path(0)}/wal` : path(0), walDisabled: false },
   ];
   if (journalAndState) databases.push({ ...shared, path: path(1), walPath: path(1), walDisabled: true });
+  const ingests = !journalAndState && random.chance(0.4);
   return {
     workload: {
       dataDirectory,
       databases,
-      ingests: !journalAndState && random.chance(0.4),
+      ingests,
       addsFamilies: !journalAndState && random.chance(0.5),
       checkpoints: journalAndState && random.chance(0.7),
       refusesTornTail: random.chance(0.4),
       hugeShare: random.pick([0, 0, 0.02]),
       hugeBytes: 20_000,
+      forgetsOnReopen: !journalAndState && !ingests && random.chance(0.3),
     },
     process: {
       writeEveryMs: random.pick([30, 100, 300]) * (slow ? 10 : 1),

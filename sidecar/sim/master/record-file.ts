@@ -6,6 +6,8 @@ import { crc32c, maskCrc } from "../../src/formats/rocksdb/crc32c.js";
  */
 export interface RecordFile {
   readonly payloads: readonly Uint8Array[];
+  /** Where each of them ends. */
+  readonly ends: readonly number[];
   /** Behind the last whole record. */
   readonly wholeEnd: number;
   /** Nothing but whole records (and zeros after them). */
@@ -18,6 +20,7 @@ const headerBytes = 7;
 export function readRecordFile(bytes: Uint8Array): RecordFile {
   const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   const payloads: Uint8Array[] = [];
+  const ends: number[] = [];
   let parts: Uint8Array[] = [];
   let wholeEnd = 0;
   let at = 0;
@@ -40,8 +43,9 @@ export function readRecordFile(bytes: Uint8Array): RecordFile {
     if (type === 1 || type === 4) {
       payloads.push(parts.length === 1 ? (parts[0] ?? new Uint8Array(0)) : Buffer.concat(parts));
       parts = [];
+      ends.push(at);
       wholeEnd = at;
     }
   }
-  return { payloads, wholeEnd, clean: view.subarray(wholeEnd).every((byte) => byte === 0) };
+  return { payloads, ends, wholeEnd, clean: view.subarray(wholeEnd).every((byte) => byte === 0) };
 }

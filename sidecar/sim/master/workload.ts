@@ -4,7 +4,9 @@ import type { SeededRandom } from "../random.js";
 import { Violation } from "../violation.js";
 import { ModelDatabase, type DatabaseSettings } from "./database.js";
 import { writeWhole, type Step } from "./files.js";
+import { readRecordFile } from "./record-file.js";
 import { recover } from "./recovery.js";
+import { decodeBatch } from "./write-batch.js";
 
 export interface WorkloadSettings {
   readonly dataDirectory: string;
@@ -19,6 +21,11 @@ export interface WorkloadSettings {
   /** Share of rows that don't fit one entry. */
   readonly hugeShare: number;
   readonly hugeBytes: number;
+  /**
+   * Reopened after a crash it loses some of its last rows that nobody was told of, as recovery modes and repair tools do; the numbers they had are given
+   * to others.
+   */
+  readonly forgetsOnReopen: boolean;
 }
 
 export interface WorkloadParts {
@@ -82,8 +89,9 @@ export class Workload {
   /** Checks what is there before anything is changed, then opens for writing. */
   *open(): Step {
     const { history, who, epoch } = this.#parts;
+    const forgot = this.#settings.forgetsOnReopen && this.#parts.reopens && this.#forget();
     const openings = this.#begin();
-    history.opened(who, epoch, this.#check());
+    history.opened(who, epoch, this.#check(), forgot);
     for (const opening of openings) yield* opening;
     this.#families = this.#journal.families.length;
     yield* this.#replayJournal();
@@ -212,6 +220,35 @@ export class Workload {
     history.writes(who, epoch, number, value);
     this.#rows = number;
     return { key: rowKey(number), value };
+  }
+
+  /** True if rows were lost. */
+  #forget(): boolean {
+    const { disk, random, history } = this.#parts;
+    const { walPath } = this.#journal.settings;
+    const { path } = this.#journal.settings;
+    if (!disk.exists(`${path}/CURRENT`) || !disk.exists(walPath)) return false;
+    const wals = disk.list(walPath).filter(({ name }) => name.endsWith(".log"));
+    const newest = wals.toReversed().find(({ name }) => disk.file(`${walPath}/${name}`).data.size > 0);
+    if (newest === undefined) return false;
+    const file = disk.file(`${walPath}/${newest.name}`);
+    const { payloads, ends } = readRecordFile(file.data.view());
+    // Only the newest rows of all: none that is older than what a table holds.
+    const { families } = recover({ disk, path, walPath, who: this.#parts.who });
+    let flushed = 0;
+    for (const { tables } of families.values()) {
+      for (const { lastSequence } of tables.values()) flushed = Math.max(flushed, lastSequence);
+    }
+    let kept = payloads.length;
+    for (let tries = random.between(0, 3); tries > 0 && kept > 0; tries--) {
+      const { sequence, rows } = decodeBatch(payloads[kept - 1] ?? new Uint8Array(0));
+      if (sequence <= flushed) break;
+      if (rows.some(({ key }) => Number(key.slice(1)) <= history.acknowledgedRows)) break;
+      kept--;
+    }
+    disk.truncate(file, ends[kept - 1] ?? 0);
+    this.#journal.flushesNextOpen = true;
+    return kept < payloads.length;
   }
 
   #checkTail(torn: boolean): void {

@@ -1,0 +1,28 @@
+import { expect, test } from "@jest/globals";
+import { simulate } from "./world.js";
+
+test("whole clusters live through faults: some seeds", async () => {
+  const total = { epochs: 0, acknowledged: 0, faults: new Set<string>() };
+  for (let seed = 1; seed <= 15; seed++) {
+    const { violation, epochs, acknowledged, faults, recent } = await simulate({ seed });
+    if (violation !== undefined) throw new Error(`seed ${seed}\n${recent.join("\n")}`, { cause: violation });
+    total.epochs += epochs;
+    total.acknowledged += acknowledged;
+    for (const fault of faults.keys()) total.faults.add(fault);
+  }
+  // They did see something.
+  expect(total.epochs).toBeGreaterThan(25);
+  expect(total.acknowledged).toBeGreaterThan(200);
+  expect(total.faults.size).toBeGreaterThan(10);
+}, 120_000);
+
+test("a seed gives the same run every time, traced or not", async () => {
+  const lines: string[] = [];
+  const first = await simulate({ seed: 7 });
+  const second = await simulate({ seed: 7, print: (line) => lines.push(line) });
+  const other = await simulate({ seed: 8 });
+  expect(second.traceHash).toBe(first.traceHash);
+  expect(second.steps).toBe(first.steps);
+  expect(other.traceHash).not.toBe(first.traceHash);
+  expect(lines.length).toBeGreaterThan(100);
+}, 60_000);
