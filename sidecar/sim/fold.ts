@@ -15,12 +15,20 @@ export type FoldedFile =
 
 export type Files = ReadonlyMap<string, FoldedFile>;
 
+const joined = new WeakMap<FoldedFile, Uint8Array>();
+
 export function bytesOf(file: FoldedFile): Uint8Array {
   if (file.kind === "directory") return new Uint8Array(0);
   if (file.kind !== "bytes") return file.bytes;
   const parts: Uint8Array[] = [];
-  for (let at: FoldedFile | undefined = file; at?.kind === "bytes"; at = at.before) parts.unshift(at.added);
-  return Buffer.concat(parts);
+  for (let at: FoldedFile | undefined = file; at?.kind === "bytes"; at = at.before) {
+    const known = joined.get(at);
+    parts.push(known ?? at.added);
+    if (known !== undefined) break;
+  }
+  const bytes = parts.length === 1 ? (parts[0] ?? new Uint8Array(0)) : Buffer.concat(parts.toReversed());
+  joined.set(file, bytes);
+  return bytes;
 }
 
 /** Folds the log into files by the rules of docs/decisions/0004 and 0005, once more and simply: not the product's code. */

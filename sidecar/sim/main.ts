@@ -95,6 +95,8 @@ function replay(seed: number): string {
 }
 
 function worker(): void {
+  // Thousands of errors are made in the ordinary course of a simulation, and nobody looks at where; a replay shows it.
+  Error.stackTraceLimit = 0;
   process.on("message", (seed: number) => {
     runSeed(seed).then(
       (outcome) => process.send?.(reportOf(outcome)),

@@ -46,12 +46,12 @@ const graceMsMin = 31_000;
 export function profileOf(random: SeededRandom): Profile {
   const leaseMs = random.pick([1000, 1000, 2000]);
   // Now and then slowly and for long, so that grace periods end and what was doomed is deleted.
-  const long = random.chance(0.06);
+  const long = random.chance(0.04);
   return {
     members: random.pick([3, 3, 3, 4, 5]),
     leaseMs,
     onBucketLoss: random.chance(0.9) ? "Fence" : "Hold",
-    chaosMs: long ? random.between(60, 120) * 1000 : random.between(3, 10) * leaseMs,
+    chaosMs: long ? random.between(60, 120) * 1000 : random.between(3, 7) * leaseMs,
     faultEveryMs: long ? 6000 : random.pick([0.3, 1, 3]) * leaseMs,
     pauseMsMax: long ? 45_000 : 3 * leaseMs,
     foreigner: random.chance(0.1),

@@ -38,8 +38,8 @@ export function masterProfile(random: SeededRandom, dataDirectory: string, slow 
       forgetsOnReopen: !journalAndState && !ingests && random.chance(0.3),
     },
     process: {
-      writeEveryMs: random.pick([30, 100, 300]) * (slow ? 10 : 1),
-      jobEveryMs: random.pick([100, 400, 1500]) * (slow ? 10 : 1),
+      writeEveryMs: random.pick([40, 120, 400]) * (slow ? 10 : 1),
+      jobEveryMs: random.pick([100, 300, 1000]) * (slow ? 10 : 1),
       stepMsMax: random.pick([1, 5, 20]),
       barrierShare: random.pick([0.2, 0.6, 1]),
       stopMsMax: random.pick([5, 50, 1000]),
