@@ -96,6 +96,14 @@ export class RecordReader {
     return this.#legacy;
   }
 
+  /**
+   * Forgets an unfinished fragment: the next feed begins where it begins. For the end of a recycled file, where what looks like a fragment may be the file's past, soon
+   * to be written over.
+   */
+  rewind(): void {
+    this.#heldBytes = 0;
+  }
+
   feed(chunk: Uint8Array): void {
     if (this.#isFinal()) return;
     this.#state = CLEAN;

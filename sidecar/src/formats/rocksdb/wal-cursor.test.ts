@@ -193,6 +193,24 @@ describe("tails", () => {
     }
   });
 
+  test("former content that looks like an unfinished record does not hide the record that is written over it", () => {
+    const writer = new WalWriter(FILE_NUMBER, { recyclable: true });
+    const first = writer.append(buildBatch(1n, [{ type: "put", key: "a", value: "b" }]));
+    const second = writer.append(buildBatch(2n, [{ type: "put", key: "c", value: "d" }]));
+    const file = new Uint8Array(1000);
+    file.set(first);
+    // What stands behind the first record announces 3,000 bytes of an ordinary record, more than the file has.
+    file.set([1, 2, 3, 4, 3000 & 0xff, 3000 >> 8, recordType.full], first.length);
+    const cursor = open();
+    cursor.feed(file);
+    expect([cursor.wholeEnd, cursor.state.kind]).toEqual([first.length, "torn"]);
+    file.set(second, first.length);
+    cursor.rewind();
+    expect(cursor.nextOffset).toBe(first.length);
+    cursor.feed(file.subarray(cursor.nextOffset));
+    expect(cursor.wholeEnd).toBe(first.length + second.length);
+  });
+
   test("records of a batch list are cut at record boundaries", () => {
     const cursor = open();
     const found = cursor.feed(bytes).records;

@@ -152,6 +152,11 @@ export class WalCursor {
     return { records: this.#records, wentBackAt: this.#wentBackAt };
   }
 
+  /** The file's end was reached, and its bytes may be written over: what was unfinished there is read again (RecordReader.rewind). */
+  rewind(): void {
+    this.#reader.rewind();
+  }
+
   snapshot(): WalCursorSnapshot {
     return {
       fileNumber: this.fileNumber,

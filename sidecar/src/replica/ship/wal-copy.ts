@@ -47,6 +47,11 @@ export class WalCopy {
 
   /** Copies what is new. The file is held open: what it was renamed to does not matter, what it is overwritten with has another number. */
   async advance(scratch: Uint8Array): Promise<void> {
+    await this.#toTheEnd(scratch);
+    this.#cursor.rewind();
+  }
+
+  async #toTheEnd(scratch: Uint8Array): Promise<void> {
     this.#source ??= await this.#fs.open(this.#original, "read");
     for (;;) {
       const offset = this.#cursor.nextOffset;

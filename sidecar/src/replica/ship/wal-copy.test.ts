@@ -1,0 +1,43 @@
+import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "@jest/globals";
+import { NodeFileSystem } from "../../base/node-file-system.js";
+import { recordType } from "../../formats/rocksdb/record-framing.js";
+import { buildBatch } from "../../formats/rocksdb/testing/batch-builder.js";
+import { WalWriter } from "../../formats/rocksdb/testing/wal-writer.js";
+import { WalCopy } from "./wal-copy.js";
+
+let directory: string;
+beforeEach(async () => {
+  directory = await mkdtemp(join(tmpdir(), "metamaster-copy-"));
+});
+afterEach(() => rm(directory, { recursive: true, force: true }));
+
+test("a copy grows with the records of its number, whatever the file held before", async () => {
+  const original = `${directory}/000007.log`;
+  const copied = `${directory}/copy`;
+  const wal = new WalWriter(7, { recyclable: true });
+  const put = (row: number): Uint8Array =>
+    wal.append(buildBatch(BigInt(row), [{ type: "put", key: `row-${row}`, value: "v" }]));
+  const file = Buffer.alloc(2000, 0xee);
+  const first = put(1);
+  file.set(first);
+  // What happens to stand behind it announces more than the file has.
+  file.set([1, 2, 3, 4, 3000 & 0xff, 3000 >> 8, recordType.full], first.length);
+  await writeFile(original, file);
+  const copy = new WalCopy(new NodeFileSystem(), { number: 7, original, copy: copied });
+  const scratch = new Uint8Array(64 * 1024);
+  try {
+    await copy.advance(scratch);
+    expect(copy.size).toBe(first.length);
+    const second = put(2);
+    file.set(second, first.length);
+    await writeFile(original, file, { flag: "r+" });
+    await copy.advance(scratch);
+    expect(copy.size).toBe(first.length + second.length);
+    expect(await readFile(copied)).toEqual(Buffer.concat([first, second]));
+  } finally {
+    await copy.close();
+  }
+});
