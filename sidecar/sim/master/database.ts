@@ -1,5 +1,6 @@
 import { dirname } from "node:path/posix";
 import { RecordWriter } from "../../src/formats/rocksdb/testing/record-writer.js";
+import { WalWriter } from "../../src/formats/rocksdb/testing/wal-writer.js";
 import type { Disk, FileNode } from "../disk.js";
 import type { SeededRandom } from "../random.js";
 import { names, numberOf, writeInPieces, writeWhole, type Step } from "./files.js";
@@ -13,6 +14,8 @@ export interface DatabaseSettings {
   /** Equal to `path` unless separate. */
   readonly walPath: string;
   readonly walDisabled: boolean;
+  /** `Recycled`: the inodes of old WALs are written over under new numbers (`recycle_log_file_num`). */
+  readonly walStyle: "Plain" | "Recycled" | "Compressed";
   /** Past this a new MANIFEST is begun. */
   readonly manifestBytesMax: number;
   /** Recovered rows become tables at once (RocksDB's default), or stay in their WALs (`avoid_flush_during_recovery`). */
@@ -51,7 +54,9 @@ export class ModelDatabase {
   #lastSequence = 0;
   #maxFamily = 0;
   #manifest: { number: number; file: FileNode; records: RecordWriter } | undefined;
-  #wal: { number: number; file: FileNode; records: RecordWriter } | undefined;
+  #wal: { number: number; file: FileNode; records: WalWriter } | undefined;
+  /** Dead WALs that wait to become new ones. */
+  #spare: string[] = [];
   #options = 0;
   /** An ingestion holds back all writes while it numbers its rows. */
   stalled = false;
@@ -142,8 +147,9 @@ export class ModelDatabase {
     this.#lastSequence += rows.length;
     const wal = this.#wal;
     if (!this.settings.walDisabled && wal !== undefined) {
+      const at = wal.records.offset;
       const bytes = wal.records.append(encodeBatch(numbered));
-      yield* writeInPieces(this.#disk, wal.file, bytes, this.#split());
+      yield* writeInPieces(this.#disk, wal.file, at, bytes, this.#split());
       if (this.#random.chance(this.settings.syncShare)) wal.file.data.sync();
     }
     for (const row of numbered) this.#families.get(row.family)?.memtable.push(row);
@@ -296,8 +302,16 @@ export class ModelDatabase {
 
   #beginWal(number: number): void {
     this.#wal?.file.data.sync();
-    const file = this.#disk.create(`${this.settings.walPath}/${names.wal(number)}`);
-    this.#wal = { number, file, records: new RecordWriter(number, false) };
+    const { walPath, walStyle } = this.settings;
+    const path = `${walPath}/${names.wal(number)}`;
+    const spare = this.#spare.shift();
+    if (spare !== undefined) this.#disk.rename(spare, path);
+    const file = spare === undefined ? this.#disk.create(path) : this.#disk.file(path);
+    const records = new WalWriter(number, {
+      recyclable: walStyle === "Recycled",
+      compressed: walStyle === "Compressed",
+    });
+    this.#wal = { number, file, records };
   }
 
   *#writeTable(rows: readonly Row[], level: number): Generator<void, Table, void> {
@@ -305,7 +319,7 @@ export class ModelDatabase {
     const sorted = rows.toSorted((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : a.sequence - b.sequence));
     const bytes = encodeTable(sorted);
     const file = this.#disk.create(`${this.settings.path}/${names.table(number)}`);
-    yield* writeInPieces(this.#disk, file, bytes, this.#split());
+    yield* writeInPieces(this.#disk, file, 0, bytes, this.#split());
     file.data.sync();
     this.#disk.syncDirectory(this.settings.path);
     const sequences = rows.map(({ sequence }) => sequence);
@@ -328,7 +342,8 @@ export class ModelDatabase {
       return;
     }
     for (const edit of edits) {
-      yield* writeInPieces(this.#disk, manifest.file, manifest.records.append(encodeEdit(edit)), this.#split());
+      const at = manifest.records.offset;
+      yield* writeInPieces(this.#disk, manifest.file, at, manifest.records.append(encodeEdit(edit)), this.#split());
     }
     manifest.file.data.sync();
   }
@@ -345,6 +360,7 @@ export class ModelDatabase {
     yield* writeInPieces(
       this.#disk,
       file,
+      0,
       Buffer.concat(all.map((edit) => records.append(encodeEdit(edit)))),
       this.#split(),
     );
@@ -404,7 +420,12 @@ export class ModelDatabase {
     };
     for (const directory of new Set([path, walPath])) {
       for (const { name } of this.#disk.list(directory)) {
-        if (!dead(name)) continue;
+        const path = `${directory}/${name}`;
+        if (!dead(name) || this.#spare.includes(path)) continue;
+        if (name.endsWith(".log") && this.settings.walStyle === "Recycled" && this.#spare.length < 2) {
+          this.#spare.push(path);
+          continue;
+        }
         this.#disk.unlink(`${directory}/${name}`);
         if (this.#random.chance(0.2)) yield;
       }

@@ -18,13 +18,13 @@ export function numberOf(name: string): number | undefined {
 }
 
 /** A file of one database while it is written; a write may be seen half done, as any reader of a real file system may see it. */
-export function* writeInPieces(disk: Disk, file: FileNode, bytes: Uint8Array, split: number): Step {
+export function* writeInPieces(disk: Disk, file: FileNode, position: number, bytes: Uint8Array, split: number): Step {
   const at = Math.floor(bytes.length * split);
   if (at > 0 && at < bytes.length) {
-    disk.append(file, bytes.subarray(0, at));
+    disk.write(file, bytes.subarray(0, at), position);
     yield;
-    disk.append(file, bytes.subarray(at));
-  } else disk.append(file, bytes);
+    disk.write(file, bytes.subarray(at), position + at);
+  } else disk.write(file, bytes, position);
 }
 
 export function writeWhole(disk: Disk, path: string, bytes: Uint8Array): FileNode {

@@ -20,10 +20,12 @@ export function masterProfile(random: SeededRandom, dataDirectory: string, slow 
   };
   const path = (index: number): string => `${dataDirectory}/db${index}`;
   const separateWal = random.chance(0.2);
+  const walStyle = random.weighted({ Plain: 6, Recycled: 1, Compressed: 1 });
   const databases: DatabaseSettings[] = [
-    { ...shared, path: path(0), walPath: separateWal ? `${path(0)}/wal` : path(0), walDisabled: false },
+    { ...shared, path: path(0), walPath: separateWal ? `${path(0)}/wal` : path(0), walDisabled: false, walStyle },
   ];
-  if (journalAndState) databases.push({ ...shared, path: path(1), walPath: path(1), walDisabled: true });
+  if (journalAndState)
+    databases.push({ ...shared, path: path(1), walPath: path(1), walDisabled: true, walStyle: "Plain" });
   const ingests = !journalAndState && random.chance(0.4);
   return {
     workload: {
@@ -35,7 +37,7 @@ export function masterProfile(random: SeededRandom, dataDirectory: string, slow 
       refusesTornTail: random.chance(0.4),
       hugeShare: random.pick([0, 0, 0.02]),
       hugeBytes: 20_000,
-      forgetsOnReopen: !journalAndState && !ingests && random.chance(0.3),
+      forgetsOnReopen: !journalAndState && !ingests && walStyle === "Plain" && random.chance(0.3),
     },
     process: {
       writeEveryMs: random.pick([40, 120, 400]) * (slow ? 10 : 1),

@@ -1,3 +1,4 @@
+import { zstdDecompressSync } from "node:zlib";
 import { crc32c, maskCrc } from "../../src/formats/rocksdb/crc32c.js";
 
 /**
@@ -15,37 +16,63 @@ export interface RecordFile {
 }
 
 const blockBytes = 32_768;
-const headerBytes = 7;
+const type = { setCompression: 9, last: 4, recyclableFirst: 5, recyclableLast: 8 } as const;
 
-export function readRecordFile(bytes: Uint8Array): RecordFile {
+/** `number`: the WAL's; records of a recycled file that carry another are its past. */
+export function readRecordFile(bytes: Uint8Array, number = 0): RecordFile {
   const view = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
   const payloads: Uint8Array[] = [];
   const ends: number[] = [];
   let parts: Uint8Array[] = [];
-  let wholeEnd = 0;
-  let at = 0;
-  for (;;) {
-    const leftInBlock = blockBytes - (at % blockBytes);
-    if (leftInBlock < headerBytes) {
-      at += leftInBlock;
+  let compressed = false;
+  let recycled = false;
+  for (let at = 0; ;) {
+    const record = recordAt(view, at);
+    if (record === undefined) break;
+    recycled ||= record.logNumber !== undefined;
+    if (record.logNumber !== undefined && record.logNumber !== number) break;
+    at = record.end;
+    if (record.type === type.setCompression) {
+      compressed = true;
       continue;
     }
-    if (at + headerBytes > view.length) break;
-    const length = view.readUInt16LE(at + 4);
-    const type = view.readUInt8(at + 6);
-    const end = at + headerBytes + length;
-    if (type === 0 && length === 0) break;
-    if (type < 1 || type > 4 || end > view.length) break;
-    if (maskCrc(crc32c(view, at + 6, end)) !== view.readUInt32LE(at)) break;
-    if (type === 1 || type === 2) parts = [];
-    parts.push(view.subarray(at + headerBytes, end));
-    at = end;
-    if (type === 1 || type === 4) {
-      payloads.push(parts.length === 1 ? (parts[0] ?? new Uint8Array(0)) : Buffer.concat(parts));
-      parts = [];
-      ends.push(at);
-      wholeEnd = at;
-    }
+    // Full, first, middle, last: 1 to 4.
+    const part = record.logNumber === undefined ? record.type : record.type - type.last;
+    if (part <= 2) parts = [];
+    parts.push(record.payload);
+    if (part !== 1 && part !== type.last) continue;
+    const whole = Buffer.concat(parts);
+    payloads.push(compressed ? zstdDecompressSync(whole) : whole);
+    ends.push(at);
+    parts = [];
   }
-  return { payloads, ends, wholeEnd, clean: view.subarray(wholeEnd).every((byte) => byte === 0) };
+  const wholeEnd = ends.at(-1) ?? 0;
+  // What follows in a recycled file is what it held before, whatever it looks like.
+  const clean = recycled || view.subarray(wholeEnd).every((byte) => byte === 0);
+  return { payloads, ends, wholeEnd, clean };
+}
+
+interface PhysicalRecord {
+  readonly type: number;
+  readonly logNumber: number | undefined;
+  readonly payload: Uint8Array;
+  readonly end: number;
+}
+
+/** Undefined: nothing whole is there. */
+function recordAt(view: Buffer, from: number): PhysicalRecord | undefined {
+  const left = blockBytes - (from % blockBytes);
+  const at = left < 7 ? from + left : from;
+  if (at + 7 > view.length) return undefined;
+  const length = view.readUInt16LE(at + 4);
+  const kind = view.readUInt8(at + 6);
+  const isRecyclable = kind >= type.recyclableFirst && kind <= type.recyclableLast;
+  const header = isRecyclable ? 11 : 7;
+  // The end of a block that is too short for this header is padding.
+  if (left >= 7 && left < header) return recordAt(view, from + left);
+  const end = at + header + length;
+  if (kind < 1 || kind > type.setCompression || end > view.length) return undefined;
+  if (maskCrc(crc32c(view, at + 6, end)) !== view.readUInt32LE(at)) return undefined;
+  const logNumber = isRecyclable ? view.readUInt32LE(at + 7) : undefined;
+  return { type: kind, logNumber, payload: view.subarray(at + header, end), end };
 }

@@ -136,7 +136,7 @@ function replayWals(place: RecoveryPlace, recovered: Recovered): void {
   let expected: number | undefined;
   let stopped = false;
   for (const number of recovered.wals) {
-    const file = readRecordFile(place.disk.file(`${place.walPath}/${names.wal(number)}`).data.view());
+    const file = readRecordFile(place.disk.file(`${place.walPath}/${names.wal(number)}`).data.view(), number);
     for (const payload of file.payloads) {
       const { sequence, rows } = decodeBatch(payload);
       if (stopped && sequence !== expected) return;
