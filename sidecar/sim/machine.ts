@@ -37,6 +37,8 @@ export interface Surroundings {
   readonly onExit: (machine: Machine) => void;
   /** Masters write no more. */
   readonly quiet: () => boolean;
+  /** Masters ask for a barrier after every write. */
+  readonly asksAlways: () => boolean;
 }
 
 interface Sidecar {
@@ -317,7 +319,7 @@ export class Machine {
     epoch: number,
     onExit: ConstructorParameters<typeof MasterProcess>[1]["onExit"],
   ): MasterProcess {
-    const { scheduler, history, trace, profile, report, quiet } = this.#world;
+    const { scheduler, history, trace, profile, report, quiet, asksAlways } = this.#world;
     const incarnation = new Incarnation(scheduler, `${this.name}.master`);
     const random = this.#random.stream(`master ${epoch} ${scheduler.steps}`);
     const reopens = this.#ownTail;
@@ -336,6 +338,7 @@ export class Machine {
       random: random.stream("process"),
       workload,
       quiet,
+      asksAlways,
       barrier: async () => {
         const member = this.#sidecar?.incarnation === sidecar ? this.#sidecar.member : undefined;
         if (member === undefined || sidecar.frozen) throw new Error("nobody answers");

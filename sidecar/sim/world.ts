@@ -70,6 +70,7 @@ class World {
   readonly #faults: Faults;
   #failure: Error | undefined;
   #quiet = false;
+  #faultsOver = false;
   readonly #barriers = new Map<Member, "asked" | "done">();
 
   constructor({ seed, mutation, print }: SimulationSettings) {
@@ -100,6 +101,7 @@ class World {
       report,
       onExit: (machine) => this.#faults.restart(machine),
       quiet: () => this.#quiet,
+      asksAlways: () => this.#faultsOver,
     };
     this.#faults = new Faults({
       scheduler,
@@ -119,6 +121,7 @@ class World {
     await this.#until("chaos", this.#profile.chaosMs, () => false, true);
     this.#trace.line("world", "the faults end");
     this.#faults.end();
+    this.#faultsOver = true;
     for (const machine of this.#machines) machine.route.faults = noFaults;
     const limitMs = recoveryLeases * this.#profile.leaseMs + recoveryMs;
     const before = this.#history.acknowledgements;

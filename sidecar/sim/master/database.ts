@@ -420,13 +420,13 @@ export class ModelDatabase {
     };
     for (const directory of new Set([path, walPath])) {
       for (const { name } of this.#disk.list(directory)) {
-        const path = `${directory}/${name}`;
-        if (!dead(name) || this.#spare.includes(path)) continue;
+        const file = `${directory}/${name}`;
+        if (!dead(name) || this.#spare.includes(file)) continue;
         if (name.endsWith(".log") && this.settings.walStyle === "Recycled" && this.#spare.length < 2) {
-          this.#spare.push(path);
+          this.#spare.push(file);
           continue;
         }
-        this.#disk.unlink(`${directory}/${name}`);
+        this.#disk.unlink(file);
         if (this.#random.chance(0.2)) yield;
       }
     }

@@ -25,6 +25,8 @@ export interface ProcessParts {
   readonly workload: Workload;
   /** True: no more rows and no more work, it only lives on. */
   readonly quiet: () => boolean;
+  /** True: every write asks for a barrier, so that the wait for acknowledgements doesn't hang on chance. */
+  readonly asksAlways: () => boolean;
   /** Asks the sidecar; rejects with its reason. */
   readonly barrier: () => Promise<void>;
   readonly acknowledged: (row: number) => void;
@@ -119,7 +121,7 @@ export class MasterProcess {
         this.#writing = true;
         this.#drive(this.#parts.workload.write(), () => {
           this.#writing = false;
-          if (random.chance(this.#settings.barrierShare)) this.#barrier();
+          if (random.chance(this.#settings.barrierShare) || this.#parts.asksAlways()) this.#barrier();
           this.#writeSoon();
         });
       }
