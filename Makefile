@@ -3,7 +3,7 @@ export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 JEST = node --experimental-vm-modules --no-warnings node_modules/jest/bin/jest.js --testTimeout=120000
 SEEDS ?= 10000
 
-.PHONY: build install test test-tools unit e2e sim lint format docs demo clean help
+.PHONY: build install test test-tools unit e2e sim lint format docs demo bench clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -11,6 +11,7 @@ help:
 	@echo "make test    every test that needs no Kubernetes (installs what it needs)"
 	@echo "make lint    types, oxlint, format, dead exports"
 	@echo "make sim     SEEDS=n whole clusters in the seeded simulator"
+	@echo "make bench   the performance table, as ratios"
 	@echo "make docs    regenerate docs/reference"
 
 node_modules/.installed: package-lock.json
@@ -53,6 +54,9 @@ docs: build
 
 demo: build
 	@node dist/examples/demo/main.js
+
+bench: test-tools
+	@node dist/bench/src/main.js $(ARGS)
 
 clean:
 	rm -rf dist .cache
