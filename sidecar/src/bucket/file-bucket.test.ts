@@ -157,8 +157,14 @@ describe("file bucket", () => {
     const clock = new ManualClock();
     const slow = await FileBucket.open(settings(root), { clock, random: components.random });
     const hang = Promise.withResolvers<Uint8Array>();
-    const put = failure(slow.put("a", { size: 3, read: () => hang.promise }, { deadlineMs: 5_000 }));
-    while (clock.sleeping === 0) await new Promise((resolve) => setImmediate(resolve));
+    const reading = Promise.withResolvers<void>();
+    const read = (): Promise<Uint8Array> => {
+      reading.resolve();
+      return hang.promise;
+    };
+    const put = failure(slow.put("a", { size: 3, read }, { deadlineMs: 5_000 }));
+    await reading.promise;
+    expect(await readdir(join(root, "~tmp"))).toHaveLength(1);
     clock.advance(5_000);
     const error = await put;
     expect(hasCode(error, "BucketTimeout") && error.message).toContain("5000 ms");
