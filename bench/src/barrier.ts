@@ -1,26 +1,17 @@
 import { randomBytes } from "node:crypto";
-import { Agent, request } from "node:http";
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import type { BucketConfig } from "../../sidecar/src/bucket/open.js";
+import { buildProgram } from "../../e2e/rocksdb/build.js";
+import { rocksdbTools } from "../../e2e/rocksdb/tools.js";
 import { open } from "../../e2e/servers/stores.js";
 import { BenchMember, until } from "./bench-member.js";
 import { quantile, type Row } from "./rows.js";
 
-const agent = new Agent({ keepAlive: true, maxSockets: 256 });
-
-function call(method: string, url: string, body = ""): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const sent = request(url, { method, agent }, (answer) => {
-      let text = "";
-      answer.on("data", (chunk: Buffer) => (text += chunk.toString()));
-      answer.once("end", () =>
-        answer.statusCode === 200 ? resolve() : reject(new Error(`${method} ${url}: ${answer.statusCode} ${text}`)),
-      );
-      answer.once("error", reject);
-    });
-    sent.once("error", reject);
-    sent.end(body);
-  });
-}
+const SOURCES = new URL("../../../bench/load", import.meta.url).pathname;
+const ROUNDS = 10;
+/** What an entry with a row or a few has. */
+const PEER_BYTES = 600;
 
 async function timed(work: () => Promise<unknown>): Promise<number> {
   const start = performance.now();
@@ -28,49 +19,58 @@ async function timed(work: () => Promise<unknown>): Promise<number> {
   return performance.now() - start;
 }
 
-/** Each caller writes a row and then asks; only the asking is timed. */
-async function barriers(member: BenchMember, callers: number, total: number): Promise<number[]> {
-  const times: number[] = [];
-  let next = 0;
-  const caller = async (): Promise<void> => {
-    while (next < total) {
-      const n = next++;
-      await call("PUT", `${member.masterUrl}/kv/bench-${callers}-${n}`, "x".repeat(100));
-      times.push(await timed(() => call("POST", `${member.sidecarUrl}/v1/barrier`)));
-    }
-  };
-  await Promise.all(Array.from({ length: callers }, caller));
-  return times;
+/** A C++ master whose threads write and ask: a client in Node would measure itself. */
+class Callers {
+  readonly #orders: string;
+  #next = 0;
+
+  constructor(orders: string) {
+    this.#orders = orders;
+  }
+
+  /** Milliseconds of each of `rows` barriers, asked by so many callers at a time, each after a row of its own. */
+  async barriers(callers: number, rows: number): Promise<number[]> {
+    const name = join(this.#orders, String(this.#next++));
+    writeFileSync(`${name}.part`, `${callers} ${rows}\n`);
+    renameSync(`${name}.part`, `${name}.order`);
+    const times = await until("the barriers are answered", () => {
+      try {
+        return readFileSync(`${name}.times`, "utf8");
+      } catch {
+        return undefined;
+      }
+    });
+    return times
+      .trim()
+      .split("\n")
+      .map((line) => Number(line) / 1000);
+  }
 }
 
-/** Barriers against single creates of an entry's size by the same driver, on the same store in the same run. */
+/** Barriers against single creates of an entry's size by the same driver, on the same store, in turn, so that all see the same weather. */
 export async function barrier(root: string, bucket: BucketConfig, total: number): Promise<Row[]> {
+  const found = await rocksdbTools();
+  if (!("tools" in found)) throw new Error(found.missing);
+  const program = await buildProgram(found.tools, SOURCES, "callers");
   const member = await BenchMember.create("barrier", root, bucket);
   const store = await open(bucket);
+  const [puts, one, many]: [number[], number[], number[]] = [[], [], []];
   try {
-    member.startKeyValueMaster(false);
-    await member.role("Primary");
-    await until("the master listens", () =>
-      call("GET", `${member.masterUrl}/healthz`).then(
-        () => true,
-        () => undefined,
-      ),
-    );
-    await barriers(member, 1, 50);
-    const puts: number[] = [];
-    const one: number[] = [];
-    // In turn, so that both see the same weather.
-    for (let round = 0; round < 10; round++) {
-      for (let i = 0; i < total / 10; i++)
-        puts.push(await timed(() => store.putIfAbsent(`peer/${round}-${i}`, randomBytes(600), {})));
-      one.push(...(await barriers(member, 1, total / 10)));
+    const orders = join(member.directory, "orders");
+    mkdirSync(orders);
+    const load = new Callers(orders);
+    member.start(program, `--db=${member.database}`, `--orders=${orders}`);
+    await load.barriers(64, 640);
+    for (let round = 0; round < ROUNDS; round++) {
+      for (let i = 0; i < total / ROUNDS; i++)
+        puts.push(await timed(() => store.putIfAbsent(`peer/${round}-${i}`, randomBytes(PEER_BYTES), {})));
+      one.push(...(await load.barriers(1, total / ROUNDS)));
+      many.push(...(await load.barriers(64, (total / ROUNDS) * 10)));
     }
-    const many = await barriers(member, 64, total * 5);
     return [row("1 caller", one, puts), row("64 callers", many, puts)];
   } finally {
     await store.close();
     await member.stop();
-    agent.destroy();
   }
 }
 

@@ -13,15 +13,20 @@ const FLAGS = ["-std=c++17", "-O1", "-Wall", "-Wextra"];
 const LIBRARIES = ["-lrocksdb", "-lpthread"];
 
 const folder = dirname(fileURLToPath(import.meta.url));
-const cache = join(folder, "..", "..", ".cache", "test-master");
+const root = join(folder, "..", "..");
 
-/** The path of the compiled test master (e2e/rocksdb/master); compiled again only when a source or flag changes. */
-export async function buildTestMaster(tools: RocksdbTools): Promise<string> {
-  const sources = join(folder, "master");
+/** The path of the compiled test master (e2e/rocksdb/master). */
+export function buildTestMaster(tools: RocksdbTools): Promise<string> {
+  return buildProgram(tools, join(folder, "master"), "test-master");
+}
+
+/** Compiles the C++ program in `sources`; again only when a source or flag changes. Resolves with the path of the binary. */
+export async function buildProgram(tools: RocksdbTools, sources: string, program: string): Promise<string> {
   const names = (await readdir(sources)).filter((name) => /\.(cc|h)$/.test(name)).toSorted();
   const hash = createHash("sha256").update(JSON.stringify([tools.compiler, FLAGS, LIBRARIES]));
   for (const name of names) hash.update(name).update(await readFile(join(sources, name)));
-  const binary = join(cache, `test-master-${hash.digest("hex").slice(0, 16)}`);
+  const cache = join(root, ".cache", program);
+  const binary = join(cache, `${program}-${hash.digest("hex").slice(0, 16)}`);
   if (existsSync(binary)) return binary;
   await mkdir(cache, { recursive: true });
   const temporary = `${binary}.${process.pid}`;

@@ -7,3 +7,6 @@ export interface Clock {
   /** Resolves after `ms`; rejects at once with `signal.reason` when aborted. Must never leave a timer behind. */
   sleep(ms: number, signal?: AbortSignal): Promise<void>;
 }
+
+/** A reason to cut short one's own sleep. The standard one is an exception with a stack, made for nobody, at every request. */
+export const NO_LONGER = Symbol("nobody waits for it any longer");

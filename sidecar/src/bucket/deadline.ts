@@ -1,4 +1,4 @@
-import type { Clock } from "../base/clock.js";
+import { NO_LONGER, type Clock } from "../base/clock.js";
 
 export interface Limits {
   /** The caller's; its reason is thrown as it is. */
@@ -31,7 +31,7 @@ export async function withDeadline<T>(
   signal?.addEventListener("abort", onAbort, { once: true });
   clock.sleep(ms, timer.signal).then(
     () => end(late()),
-    // Only our own `timer.abort()` below ends it early.
+    // Only our own abort below ends it early.
     () => undefined,
   );
   try {
@@ -40,6 +40,6 @@ export async function withDeadline<T>(
     return await Promise.race([running, cut]);
   } finally {
     signal?.removeEventListener("abort", onAbort);
-    timer.abort();
+    timer.abort(NO_LONGER);
   }
 }

@@ -1,4 +1,4 @@
-import type { Clock } from "../base/clock.js";
+import { NO_LONGER, type Clock } from "../base/clock.js";
 import { MetaMasterError } from "../base/errors.js";
 import type { Changes } from "./changes.js";
 
@@ -82,7 +82,7 @@ export async function within<T>(options: DeadlineOptions, work: (signal: AbortSi
   try {
     return await untilAborted(work(scope.signal), scope.signal);
   } finally {
-    timer.abort();
+    timer.abort(NO_LONGER);
     scope.close();
   }
 }

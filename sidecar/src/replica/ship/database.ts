@@ -99,6 +99,7 @@ export class ShippedDatabase implements CutDatabase {
       const minimum = this.manifest.minimumWal;
       // Behind a new MANIFEST only its own WALs are shipped, with a checkpoint that makes the others obsolete.
       const wals = cut.wals.filter(({ number }) => number >= minimum);
+      this.wals.passOver(minimum);
       await this.wals.scan(wals, signal);
     } else {
       // What a flush wrote is looked up in the WAL of the same cut.

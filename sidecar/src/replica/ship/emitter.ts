@@ -53,6 +53,12 @@ export class Emitter {
     this.check();
   }
 
+  /** Resolves when nothing is in flight. */
+  async quiet(): Promise<void> {
+    while (this.#inFlight.length > 0) await this.#inFlight[0];
+    this.check();
+  }
+
   /** Resolves when the entry is on its way, not when it is durable. `release` is called when its bytes are no longer needed. */
   async emit(draft: Draft, release?: () => void): Promise<void> {
     await this.room();

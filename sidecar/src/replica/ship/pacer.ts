@@ -62,7 +62,8 @@ export class Pacer {
     for (;;) {
       const leftMs = untilMs - this.#clock.monotonicMs();
       if (leftMs <= 0) return;
-      if (await this.#wakeup.sleep(Math.min(tickMs, leftMs), signal)) return;
+      await this.#wakeup.sleep(Math.min(tickMs, leftMs), signal);
+      // A wake may be old: whoever made it may have been served by the round before.
       if (this.#settings.urgent() || (await this.#settings.peek()) >= EARLY_BYTES) return;
     }
   }

@@ -11,6 +11,7 @@ import { CompanionFinder, sameListing, type CompanionListing } from "./companion
 import { takeCut } from "./cut.js";
 import { ShippedDatabase } from "./database.js";
 import { FileDigests } from "./digests.js";
+import { GroupCommit } from "./group-commit.js";
 import { Emitter } from "./emitter.js";
 import { Holds } from "./holds.js";
 import { Keeper } from "./keeper.js";
@@ -31,6 +32,9 @@ import { shipWal } from "./wal-ship.js";
 
 /** Tries to get through a checkpoint or a cut while the disk moves on, before it is called trouble. */
 const MOVES_MAX = 20;
+
+/** Less than this is encoded and cut in a fraction of the time that a put takes. */
+const GATHER_BYTES_MAX = 256 * 1024;
 
 /** Ships the primary's files for one epoch: one round after the other, each from one cut. See docs/reference/shipping.md. */
 export class PrimaryShipper implements Shipper {
@@ -53,6 +57,7 @@ export class PrimaryShipper implements Shipper {
   readonly #snapshotter: Snapshotter;
   readonly #checkpoints: Checkpoints;
   readonly #barriers: Waiters<Position>;
+  readonly #groupCommit: GroupCommit;
   readonly #pacer: Pacer;
   readonly #keeper: Keeper;
   readonly #walFiles = new Map<string, WalFile>();
@@ -76,6 +81,7 @@ export class PrimaryShipper implements Shipper {
     this.#holds = new Holds(logger);
     this.#links = new Links(fs, settings.layout);
     this.#barriers = new Waiters(clock);
+    this.#groupCommit = new GroupCommit(clock, this.#barriers);
     this.#buffers = new Buffers(settings.entryBodyBytesMax);
     const listings = new Listings(fs, clock);
     this.#companionFinder = new CompanionFinder(
@@ -260,6 +266,11 @@ export class PrimaryShipper implements Shipper {
   /** One cut, shipped. Serves every barrier that was asked for before its cut. Throws only what ends the epoch. */
   async #round(): Promise<"shipped" | "nothing" | "failed"> {
     await this.#emitter.room();
+    // The later the cut, the more callers it serves; an entry worth encoding while another is in flight is not held up.
+    if (this.#barriers.any && (await this.#peek()) < GATHER_BYTES_MAX) {
+      await this.#emitter.quiet();
+      await this.#groupCommit.gather(this.#life.signal);
+    }
     this.#checkAlive();
     const callers = this.#barriers.take();
     const emittedBefore = this.#emittedBytes;
@@ -291,6 +302,7 @@ export class PrimaryShipper implements Shipper {
   async #answer(callers: Batch<Position>): Promise<void> {
     try {
       await this.#emitter.settled();
+      if (callers.length > 0) this.#groupCommit.answering(callers.length);
       resolveAll(callers, this.writer.position);
       for (const database of this.#databases) await database.wals.tidy();
     } catch (error) {
@@ -412,6 +424,7 @@ export class PrimaryShipper implements Shipper {
 
   #durable(draft: Draft, appended: Appended): void {
     this.#image.push(entryOf(draft, appended, this.writer));
+    this.#groupCommit.putTook(this.#parts.clock.monotonicMs() - appended.sentMs);
     for (const operation of draft.operations) {
       if (operation.type !== "append") continue;
       const file = this.#walFiles.get(operation.file);

@@ -19,6 +19,7 @@ export interface Served<T> {
 export class Waiters<T> {
   readonly #clock: Clock;
   #waiting: Waiter<T>[] = [];
+  #reach: { readonly count: number; readonly resolve: () => void } | undefined;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -26,6 +27,18 @@ export class Waiters<T> {
 
   get any(): boolean {
     return this.#waiting.some(({ open }) => open);
+  }
+
+  get count(): number {
+    return this.#waiting.length;
+  }
+
+  /** Resolves when so many wait; only the newest call's promise does. */
+  reach(count: number): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    if (this.#waiting.length >= count) resolve();
+    this.#reach = { count, resolve };
+    return promise;
   }
 
   /** Rejects with the signal's reason when it aborts; nobody else is touched by that. */
@@ -44,6 +57,7 @@ export class Waiters<T> {
     };
     signal.addEventListener("abort", onAbort, { once: true });
     this.#waiting.push(waiter);
+    if (this.#reach !== undefined && this.#waiting.length >= this.#reach.count) this.#reach.resolve();
     return promise.finally(() => signal.removeEventListener("abort", onAbort));
   }
 

@@ -1,4 +1,4 @@
-import type { Clock } from "../../base/clock.js";
+import { NO_LONGER, type Clock } from "../../base/clock.js";
 
 /** A sleep that others can cut short. A wake while nobody sleeps is kept for the next sleep. */
 export class Wakeup {
@@ -12,7 +12,7 @@ export class Wakeup {
 
   wake(): void {
     this.#pending = true;
-    this.#sleeper?.abort();
+    this.#sleeper?.abort(NO_LONGER);
   }
 
   /** True if woken, false if `ms` passed. Rejects with the signal's reason. One sleeper at a time. */

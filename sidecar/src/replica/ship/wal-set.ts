@@ -35,6 +35,14 @@ export interface WalSetParts {
   readonly onWaived: (bytes: number) => void;
 }
 
+interface LastBatch {
+  readonly file: WalFile;
+  readonly sequence: bigint;
+  readonly upTo: bigint;
+  /** The next batch need not adjoin it. */
+  readonly passed?: boolean;
+}
+
 /** The WALs of one database that matter: found, kept by links, measured for a cut, checked in order. */
 export class WalSet {
   readonly #database: DatabaseLocation;
@@ -47,7 +55,7 @@ export class WalSet {
   /** WALs below it are obsolete by the MANIFEST of the image. */
   #floor = 0;
   /** The last batch that was checked: its first and its last sequence number. */
-  #last: { readonly file: WalFile; readonly sequence: bigint; readonly upTo: bigint } | undefined;
+  #last: LastBatch | undefined;
   /** A WAL that was shipped is another file now. */
   replaced = false;
   /** What the image has of WALs is another database's. */
@@ -145,6 +153,11 @@ export class WalSet {
       }
       return fresh;
     });
+  }
+
+  /** WALs below `minimum` may hold what is not looked at: a checkpoint makes them obsolete, so nothing need adjoin them. */
+  passOver(minimum: number): void {
+    if (this.#last !== undefined && this.#last.file.number < minimum) this.#last = { ...this.#last, passed: true };
   }
 
   /** Checks everything up to the cut, in the order of the numbers. */
@@ -351,6 +364,7 @@ export class WalSet {
     const last = this.#last;
     if (last === undefined) return;
     if (first < last.sequence) return this.#wentBack(file);
+    if (last.passed === true) return;
     // A prepare (two-phase commit) uses none of the numbers it counts: the next batch begins where it began.
     if (first === last.upTo + 1n || first === last.sequence) return;
     this.#apart.push({

@@ -1,5 +1,5 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { Clock } from "../../base/clock.js";
+import { NO_LONGER, type Clock } from "../../base/clock.js";
 import { messageOf, MetaMasterError } from "../../base/errors.js";
 import type { Logger } from "../../base/log.js";
 import { formatAddress, isLoopback, type Address } from "../config/address.js";
@@ -180,7 +180,7 @@ export class MemberHttp {
     try {
       return await work(call.signal);
     } finally {
-      timer.abort(new Error("done"));
+      timer.abort(NO_LONGER);
       this.#closing.signal.removeEventListener("abort", onClosing);
       response.off("close", onGone);
     }
