@@ -98,7 +98,10 @@ export class Machine {
         path,
         ...(walPath === path ? {} : { walPath }),
       })),
-      companions: profile.master.workload.checkpoints ? ["checkpoint/*"] : [],
+      companions: [
+        ...(profile.master.workload.checkpoints ? ["checkpoint/*"] : []),
+        ...(profile.master.workload.note ? ["NOTE"] : []),
+      ],
     };
   }
 

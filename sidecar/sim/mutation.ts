@@ -41,3 +41,8 @@ export interface Mutation {
 }
 
 export const noMutation: Mutation = {};
+
+/** These faults alone, and the lease kept by the book. */
+export function withFaults(profile: Profile, faults: NonNullable<Profile["faults"]>): Profile {
+  return { ...profile, onBucketLoss: "Fence", faultEveryMs: profile.leaseMs / 2, faults };
+}

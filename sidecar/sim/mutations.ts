@@ -7,7 +7,8 @@ import { WalCursor } from "../src/formats/rocksdb/wal-cursor.js";
 import { ShippedDatabase } from "../src/replica/ship/database.js";
 import { Holds } from "../src/replica/ship/holds.js";
 import { inlineCompression } from "./compression.js";
-import type { Mutation } from "./mutation.js";
+import { companionsComeLater, companionsOutsideTheCut } from "./companion-mutations.js";
+import { withFaults, type Mutation } from "./mutation.js";
 import { overriding, patched, patchedGetter, withPutIfAbsent } from "./patching.js";
 import type { Profile } from "./profile.js";
 
@@ -329,19 +330,14 @@ function manyGroups(profile: Profile): Profile {
   };
 }
 
-/** These faults alone, and the lease kept by the book. */
-function withFaults(profile: Profile, faults: NonNullable<Profile["faults"]>): Profile {
-  return { ...profile, onBucketLoss: "Fence", faultEveryMs: profile.leaseMs / 2, faults };
-}
-
 function losingAnswers({ network }: Profile): Profile["network"] {
   return { ...network, lostAnswerShare: 0.15, lateShare: 0.05, lateMsMax: 5000, deadlineMs: 200 };
 }
 
 function manyReopens(profile: Profile): Profile {
-  const plain = seldomCheckpoints(withMaster(profile, {}));
+  const plain = seldomCheckpoints(withMaster(profile, { walStyle: "Plain" }));
   const { master } = plain;
-  const workload = { ...master.workload, forgetsOnReopen: true, ingests: false };
+  const workload = { ...master.workload, forgetsOnReopen: true, ingests: false, note: false };
   const process = { ...master.process, barrierShare: 0.1, writeEveryMs: 30 };
   const reopening = { ...workload, addsFamilies: false };
   return { ...plain, faults: { killMaster: 5, wipe: 2 }, master: { workload: reopening, process } };
@@ -373,6 +369,8 @@ export const mutations: Readonly<Record<string, () => Mutation>> = {
   claimWithoutReading,
   shipBeforeCheckpointAfterReopen,
   shipPastBindingEdits,
+  companionsOutsideTheCut,
+  companionsComeLater,
   trimClaims,
   applyUnverified,
   renewWhileDead,

@@ -141,6 +141,12 @@ export class ModelDatabase {
     );
   }
 
+  /** Everything put so far survives a power failure. */
+  syncWal(): void {
+    this.#wal?.file.data.sync();
+    this.#disk.syncDirectory(this.settings.walPath);
+  }
+
   *put(rows: readonly Pick<FamilyRow, "family" | "key" | "value">[]): Step {
     this.#writing = true;
     const numbered = rows.map((row, index) => ({ ...row, sequence: this.#lastSequence + 1 + index }));

@@ -27,6 +27,7 @@ export function masterProfile(random: SeededRandom, dataDirectory: string, slow 
   if (journalAndState)
     databases.push({ ...shared, path: path(1), walPath: path(1), walDisabled: true, walStyle: "Plain" });
   const ingests = !journalAndState && random.chance(0.4);
+  const forgets = !journalAndState && !ingests && walStyle === "Plain" && random.chance(0.3);
   return {
     workload: {
       dataDirectory,
@@ -34,10 +35,12 @@ export function masterProfile(random: SeededRandom, dataDirectory: string, slow 
       ingests,
       addsFamilies: !journalAndState && random.chance(0.5),
       checkpoints: journalAndState && random.chance(0.7),
+      note: !forgets && random.chance(0.3),
+      noteBytes: random.chance(0.1) ? 300_000 : 0,
       refusesTornTail: random.chance(0.4),
       hugeShare: random.pick([0, 0, 0.02]),
       hugeBytes: 20_000,
-      forgetsOnReopen: !journalAndState && !ingests && walStyle === "Plain" && random.chance(0.3),
+      forgetsOnReopen: forgets,
     },
     process: {
       writeEveryMs: random.pick([40, 120, 400]) * (slow ? 10 : 1),

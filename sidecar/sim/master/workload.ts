@@ -2,8 +2,9 @@ import type { Disk } from "../disk.js";
 import type { History } from "../history.js";
 import type { SeededRandom } from "../random.js";
 import { Violation } from "../violation.js";
+import { Companions } from "./companions.js";
 import { ModelDatabase, type DatabaseSettings } from "./database.js";
-import { writeWhole, type Step } from "./files.js";
+import type { Step } from "./files.js";
 import { readRecordFile } from "./record-file.js";
 import { recover } from "./recovery.js";
 import { decodeBatch } from "./write-batch.js";
@@ -16,6 +17,10 @@ export interface WorkloadSettings {
   readonly addsFamilies: boolean;
   /** Whole checkpoints of the state beside the databases, named by the journal. */
   readonly checkpoints: boolean;
+  /** A file beside the databases that says how far the rows go, and that a row refers to. */
+  readonly note: boolean;
+  /** Its size at least. */
+  readonly noteBytes: number;
   /** Opening refuses a newest WAL that ends in half a record, unless the process itself was killed in it (MyRocks). */
   readonly refusesTornTail: boolean;
   /** Share of rows that don't fit one entry. */
@@ -41,7 +46,7 @@ export interface WorkloadParts {
 const rowKey = (number: number): string => `r${String(number).padStart(8, "0")}`;
 const trimKey = "trimmed-through";
 const checkpointKey = "checkpoint";
-const checkpointFolder = "checkpoint";
+const noteKey = "note";
 
 /** What a master does with its databases, and how it finds holes when it opens them. */
 export class Workload {
@@ -53,6 +58,10 @@ export class Workload {
   /** Numbered so far; `#written` of them are in the files. */
   #rows = 0;
   #written = 0;
+  /** Of row `#rows`, and of row `#written`. */
+  #newestValue = "";
+  #lastValue = "";
+  readonly #companions: Companions;
   /** Put into the state. */
   #applied = 0;
   #trimmed = 0;
@@ -75,6 +84,12 @@ export class Workload {
     if (journal === undefined) throw new Error("a workload needs a database");
     this.#journal = journal;
     this.#state = state;
+    this.#companions = new Companions({
+      disk: parts.disk,
+      dataDirectory: settings.dataDirectory,
+      who: `${parts.who}, epoch ${parts.epoch}`,
+      padBytes: settings.noteBytes,
+    });
   }
 
   /** The last row that is written, and all before it. */
@@ -111,7 +126,7 @@ export class Workload {
     const count = random.chance(0.3) ? random.between(2, 5) : 1;
     const rows = Array.from({ length: count }, () => this.#nextRow());
     yield* this.#journal.put(rows.map((row) => ({ ...row, family: random.pick(this.#journal.families) })));
-    this.#written = this.#rows;
+    this.#wrote();
     if (this.#state === undefined) return;
     yield* this.#state.put(rows.map((row) => ({ ...row, family: 0 })));
     this.#applied = this.#written;
@@ -134,6 +149,7 @@ export class Workload {
       ingest: ingests ? 2 : 0,
       addFamily: addsFamilies && this.#families < 5 ? 1 : 0,
       state: state === undefined ? 0 : 6,
+      note: this.#settings.note ? 2 : 0,
     };
     switch (random.weighted(jobs)) {
       case "flush":
@@ -142,6 +158,8 @@ export class Workload {
         return this.#journal.compact((key) => !isTrimmed(key, this.#trimmed));
       case "ingest":
         return this.#ingest();
+      case "note":
+        return this.#writeNote();
       case "addFamily":
         return this.#journal.addFamily(`family-${++this.#families}`);
       default:
@@ -152,7 +170,6 @@ export class Workload {
   /** The state is flushed, and only then the journal is trimmed to what it holds. */
   *#stateJob(state: ModelDatabase): Step {
     const { random, disk } = this.#parts;
-    const { checkpoints, dataDirectory } = this.#settings;
     const covered = this.#applied;
     if (random.chance(0.3)) {
       yield* state.compact(() => true);
@@ -162,11 +179,11 @@ export class Workload {
     for (const key of state.keysInMemory()) if (isTrimmed(key, covered)) return;
     yield;
     const name = `ck-${covered}`;
-    const folder = `${dataDirectory}/${checkpointFolder}`;
-    const takes = checkpoints && random.chance(0.6) && !disk.exists(`${folder}/${name}`);
+    const path = this.#companions.pathOfCheckpoint(name);
+    const takes = this.#settings.checkpoints && random.chance(0.6) && !disk.exists(path);
     if (takes) {
-      yield* state.checkpoint(`${folder}/${name}`);
-      yield* this.#putMark(checkpointKey, name);
+      yield* state.checkpoint(path);
+      yield* this.#putMark(checkpointKey, this.#companions.referenceTo(name));
     }
     if (random.chance(0.7)) {
       this.#trimmed = covered;
@@ -174,11 +191,8 @@ export class Workload {
     }
     yield;
     if (!takes) return;
-    writeWhole(disk, `${folder}/VERSION.tmp`, Buffer.from(`checkpoint ${name}\n`));
-    disk.rename(`${folder}/VERSION.tmp`, `${folder}/VERSION`);
-    for (const entry of disk.list(folder)) {
-      if (entry.kind === "directory" && entry.name !== name) disk.removeTree(`${folder}/${entry.name}`);
-    }
+    this.#journal.syncWal();
+    this.#companions.dropCheckpointsBut(name);
   }
 
   /** Both databases are looked at in the state in which they were found: nothing runs in between. */
@@ -192,7 +206,7 @@ export class Workload {
 
   *#ingest(): Step {
     yield* this.#journal.ingest(() => [this.#nextRow(), this.#nextRow()]);
-    this.#written = this.#rows;
+    this.#wrote();
   }
 
   /** What the state had only in memory comes from the journal again. */
@@ -207,9 +221,24 @@ export class Workload {
     this.#applied = this.#rows;
   }
 
+  /** The file follows the rows that it counts, and a mark among the rows follows the file: an image has them in this order, or it is no instant. */
+  *#writeNote(): Step {
+    while (this.#journal.busy) yield;
+    const [rows, lastValue] = [this.#written, this.#lastValue];
+    this.#journal.syncWal();
+    yield;
+    this.#companions.writeNote(rows, lastValue);
+    yield;
+    yield* this.#putMark(noteKey, String(rows));
+  }
+
   *#putMark(key: string, value: string): Step {
     while (this.#journal.busy) yield;
     yield* this.#journal.put([{ family: 0, key, value }]);
+  }
+
+  #wrote(): void {
+    [this.#written, this.#lastValue] = [this.#rows, this.#newestValue];
   }
 
   #nextRow(): { key: string; value: string } {
@@ -219,6 +248,7 @@ export class Workload {
     const value = `${epoch}:${who}:${number}:${random.hex(4)}${"x".repeat(huge)}`;
     history.writes(who, epoch, number, value);
     this.#rows = number;
+    this.#newestValue = value;
     return { key: rowKey(number), value };
   }
 
@@ -276,14 +306,12 @@ export class Workload {
       rows.push(value);
     }
     const checkpoint = journal.get(checkpointKey);
-    const folder = `${this.#settings.dataDirectory}/${checkpointFolder}`;
     if (checkpoint !== undefined) {
-      const path = `${folder}/${checkpoint}`;
-      if (!disk.exists(`${path}/CURRENT`)) {
-        throw new Violation("NoHole", `${who}, epoch ${epoch}: the journal names ${checkpoint}, which is not there`);
-      }
+      const path = this.#companions.checkCheckpoint(checkpoint);
       recover({ disk, path, walPath: path, who: `${who}, epoch ${epoch}` });
     }
+    this.#companions.checkNote(Number(journal.get(noteKey) ?? 0), rows);
+    this.#lastValue = rows.at(-1) ?? "";
     [this.#rows, this.#written] = [rows.length, rows.length];
     this.#trimmed = trimmed;
     return rows;
