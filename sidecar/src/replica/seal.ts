@@ -1,14 +1,12 @@
 import type { Position } from "../formats/entry.js";
 import type { ImageState } from "../formats/image.js";
 import { parseFileName } from "../formats/rocksdb/file-names.js";
-import { rewriteOptions } from "../formats/rocksdb/options-file.js";
+import { OPTIONS_BYTES_MAX, rewriteOptions } from "../formats/rocksdb/options-file.js";
 import { breakLink } from "./append-files.js";
 import { proveExact, proveStandalone } from "./continuity.js";
 import { DiskImage, identityOf } from "./disk-image.js";
 import { RUNS_MAX, type LocalIdentity, type StateStore } from "./state.js";
 import type { ReplicaTools, RunIdentity } from "./tools.js";
-
-const OPTIONS_BYTES_MAX = 64 * 1024 * 1024;
 
 export interface SealInput {
   readonly tools: ReplicaTools;

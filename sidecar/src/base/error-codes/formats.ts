@@ -4,7 +4,8 @@ import type { ErrorCodes } from "./error-code.js";
 export const formatErrorCodes: ErrorCodes = {
   BlobReferencesInWal: {
     kind: "invalid",
-    meaning: "A WAL refers to a blob file that the MANIFEST may not know yet (blob direct write, stacked BlobDB).",
+    meaning:
+      "A WAL refers to a blob file that the MANIFEST may not know yet (blob direct write, stacked BlobDB), or the OPTIONS turn blob direct write on.",
     remedy:
       "Turn blob direct write off in the master's options; blob files written by flushes and compactions are supported.",
   },
@@ -36,8 +37,10 @@ export const formatErrorCodes: ErrorCodes = {
   },
   FilesElsewhere: {
     kind: "invalid",
-    meaning: "A database has tables in other directories than its own (db_paths, cf_paths).",
-    remedy: "Let the master keep all tables in the database's directory.",
+    meaning:
+      "A live table is not in the database's directory: it lies elsewhere (db_paths, cf_paths), or somebody deleted it.",
+    remedy:
+      "Let the master keep all tables in the database's directory. A table that was deleted comes back by a failover, or by emptying the directory.",
   },
   FormatTooNew: {
     kind: "invalid",

@@ -1,5 +1,5 @@
 import { expect, test } from "@jest/globals";
-import { rewriteOptions } from "./options-file.js";
+import { refuseOptions, rewriteOptions } from "./options-file.js";
 
 const text = [
   "[DBOptions]",
@@ -56,4 +56,19 @@ test("what names no directory comes back as it is, byte for byte", () => {
 test("options of similar names, comments and nested values are left alone", () => {
   const others = "  my_wal_dir=/x\n# wal_dir=/x\n  table={wal_dir=/x}\n";
   expect(rewrite(others)).toEqual({ text: others, changes: [] });
+});
+
+test("blob direct write is refused, blob files are not", () => {
+  const options = (line: string): Uint8Array => Buffer.from(`${text}  enable_blob_files=true\n${line}\n`, "latin1");
+  for (const line of ["enable_blob_direct_write=true", "  enable_blob_direct_write = true \r"]) {
+    expect(() => refuseOptions(options(line), "db/OPTIONS-000007")).toThrow(
+      expect.objectContaining({
+        code: "BlobReferencesInWal",
+        message: expect.stringContaining("db/OPTIONS-000007") as unknown,
+      }),
+    );
+  }
+  for (const line of ["  enable_blob_direct_write=false", "  blob_direct_write_partitions=4", ""]) {
+    expect(refuseOptions(options(line), "db/OPTIONS-000007")).toBeUndefined();
+  }
 });

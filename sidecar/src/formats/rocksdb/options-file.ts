@@ -1,3 +1,8 @@
+import { MetaMasterError } from "../../base/errors.js";
+
+/** A file of ten thousand column families has some 60 MB. */
+export const OPTIONS_BYTES_MAX = 64 * 1024 * 1024;
+
 /** Options of an OPTIONS file that name directories, and what makes them mean the database's own. */
 const directoryOptions: ReadonlyMap<string, string> = new Map([
   ["wal_dir", ""],
@@ -52,4 +57,22 @@ function escapeValue(value: string): string {
     .replaceAll("\n", "\\n")
     .replaceAll("\r", "\\r");
   return Buffer.from(escaped, "utf8").toString("latin1");
+}
+
+/**
+ * Throws for options of databases that can't be replicated. Blob direct write (RocksDB 11.2+) refers to blob files before the MANIFEST knows them, also
+ * from within wide-column values, where no reader of the WAL sees it. `path`: for the message.
+ */
+export function refuseOptions(bytes: Uint8Array, path: string): void {
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1");
+  if (!/^[ \t]*enable_blob_direct_write[ \t]*=[ \t]*true[ \t\r]*$/m.test(text)) return;
+  throw new MetaMasterError(
+    "BlobReferencesInWal",
+    "invalid",
+    `${path} sets enable_blob_direct_write: the values would be in neither the WAL nor a file that the MANIFEST knows.`,
+    {
+      hint: "Turn blob direct write off; blob files written by flushes and compactions are supported.",
+      details: { path },
+    },
+  );
 }

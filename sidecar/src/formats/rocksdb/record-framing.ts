@@ -56,13 +56,22 @@ export type RecordState =
    */
   | { readonly kind: "corrupt"; readonly offset: number; readonly reason: string; readonly final: boolean }
   /** Well-formed, but a feature this reader doesn't know. */
-  | { readonly kind: "unsupported"; readonly offset: number; readonly reason: string };
+  | {
+      readonly kind: "unsupported";
+      readonly offset: number;
+      readonly reason: string;
+      readonly feature: Feature | undefined;
+    };
 
 /** partial: bytes are missing at the end; the others: bytes are there that are no record. */
 export type TornCause = "partial" | "zeros" | "length" | "checksum" | "type";
+
+/** Unsupported features that have a name (and an error code) of their own. */
+export type Feature = "blobReference" | "batchTag";
 
 /** Why a sink refuses a record whose checksum is right. */
 export interface Refusal {
   readonly kind: "corrupt" | "unsupported";
   readonly reason: string;
+  readonly feature?: Feature;
 }

@@ -221,7 +221,7 @@ export class RecordReader {
     const offset = this.#inRecord ? this.#recordStart : this.#offset;
     this.#state =
       refusal.kind === "unsupported"
-        ? { kind: "unsupported", offset, reason: refusal.reason }
+        ? { kind: "unsupported", offset, reason: refusal.reason, feature: refusal.feature }
         : { kind: "corrupt", offset, reason: refusal.reason, final: true };
     return false;
   }

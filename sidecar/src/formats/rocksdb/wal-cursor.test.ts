@@ -262,6 +262,35 @@ describe("records that are no batch", () => {
     expect([cursor.state.kind, cursor.wholeEnd]).toEqual([kind, 0]);
   });
 
+  test.each([
+    ["plain", {}, 10],
+    ["plain, over several blocks", {}, 100_000],
+    ["recyclable", { recyclable: true }, 10],
+    ["compressed", { compressed: true }, 10],
+    ["compressed, behind the first block", { compressed: true }, 1_000_000],
+  ])("a reference to a blob file is refused (%s); what comes before it is whole", (_name, options, filler) => {
+    const writer = new WalWriter(FILE_NUMBER, options);
+    const before = writer.append(batch);
+    const put = { type: "put", key: "a", value: new Seeded(1).bytes(filler) } as const;
+    const reference = { type: "blobIndex", key: "b", value: "reference" } as const;
+    const bytes = wal(before, writer.append(buildBatch(9n, [put, reference])), writer.append(buildBatch(20n, [])));
+    const cursor = open();
+    expect(readAll(cursor, bytes, () => 30_000)).toHaveLength(1);
+    expect([cursor.state.kind, cursor.wholeEnd]).toEqual(["unsupported", before.length]);
+    expect(cursor.problem()).toMatchObject({ code: "BlobReferencesInWal", kind: "invalid" });
+  });
+
+  test("a batch with an operation of a later RocksDB, and one that ends inside an operation, are refused", () => {
+    for (const [last, code] of [
+      [Uint8Array.of(0x30), "WriteBatchUnsupported"],
+      [Uint8Array.of(1, 3, 1), "WalCorrupt"],
+    ] as const) {
+      const cursor = open();
+      cursor.feed(new WalWriter(FILE_NUMBER).append(wal(buildBatch(1n, []), last)));
+      expect(cursor.problem()?.code).toBe(code);
+    }
+  });
+
   test("a sequence that goes back is pointed out", () => {
     const writer = new WalWriter(FILE_NUMBER);
     const cursor = open();
@@ -276,5 +305,15 @@ describe("records that are no batch", () => {
     const cursor = open();
     const { records } = cursor.feed(bytes);
     expect([records.length, records.sequence(0), records.count(0)]).toEqual([1, 2n ** 40n, 1]);
+  });
+
+  test("of a compressed record that gives more than 16 MiB only the first block is read", () => {
+    const writer = new WalWriter(FILE_NUMBER, { compressed: true });
+    const put = { type: "put", key: "a", value: new Uint8Array(17 * 1024 * 1024) } as const;
+    const reference = { type: "blobIndex", key: "b", value: "reference" } as const;
+    const cursor = open();
+    expect(cursor.feed(writer.append(buildBatch(1n, [put]))).records.length).toBe(1);
+    cursor.feed(writer.append(buildBatch(2n, [reference, put])));
+    expect(cursor.problem()?.code).toBe("BlobReferencesInWal");
   });
 });

@@ -1,9 +1,11 @@
-import { MetaMasterError } from "../../base/errors.js";
+import type { MetaMasterError } from "../../base/errors.js";
+import { BatchScan, type BatchFault } from "./batch-scan.js";
 import { ByteReader, readUint32 } from "./byte-reader.js";
 import { recordType, type RecordState, type Refusal } from "./record-framing.js";
 import { RecordReader, unknownType } from "./record-reader.js";
+import { walProblem } from "./wal-problem.js";
 import { WalRecords } from "./wal-records.js";
-import { FIRST_BLOCK_BYTES_MAX, firstBlockOfFrame } from "./zstd-record.js";
+import { WHOLE_FRAME_BYTES_MAX, startOfRecord } from "./zstd-record.js";
 
 /** WriteBatch header: sequence fixed64, count fixed32 (db/write_batch.cc). */
 const BATCH_HEADER_BYTES = 12;
@@ -67,7 +69,8 @@ export class WalCursor {
   #headerBytes = 0;
   /** Payload bytes of the logical record so far. */
   #payloadBytes = 0;
-  /** The beginning of a compressed record's frame, at most FIRST_BLOCK_BYTES_MAX. */
+  readonly #scan = new BatchScan();
+  /** The beginning of a compressed record's frame, at most WHOLE_FRAME_BYTES_MAX. */
   #frame: Uint8Array[] = [];
   #frameBytes = 0;
   #compression: WalCompression = "none";
@@ -174,19 +177,7 @@ export class WalCursor {
 
   /** The state as an error; undefined while it is an ordinary one. */
   problem(): MetaMasterError | undefined {
-    const state = this.state;
-    if (state.kind !== "corrupt" && state.kind !== "unsupported") return undefined;
-    const details = { file: this.file, offset: state.offset };
-    const message = `${this.file}, offset ${state.offset}: ${state.reason}`;
-    return state.kind === "corrupt"
-      ? new MetaMasterError("WalCorrupt", "corrupt", message, {
-          details,
-          hint: "The database itself can't recover past this; a checkpoint lets replication go on, and the disk should be looked at.",
-        })
-      : new MetaMasterError("WalRecordUnsupported", "invalid", message, {
-          details,
-          hint: "This RocksDB writes a WAL record this version doesn't know: upgrade MetaMaster, or turn the feature off.",
-        });
+    return walProblem(this.file, this.state);
   }
 
   #data(
@@ -204,8 +195,15 @@ export class WalCursor {
       this.#frameBytes = 0;
     }
     this.#payloadBytes += end - start;
-    if (this.#compression === "zstd") this.#keepFrame(bytes, start, end, last);
-    else this.#keepHeader(bytes, start, end);
+    if (this.#compression === "zstd") {
+      const refusal = this.#keepFrame(bytes, start, end, last);
+      if (refusal !== undefined) return refusal;
+    } else {
+      if (first) this.#scan.begin();
+      this.#keepHeader(bytes, start, end);
+      const fault = this.#scan.feed(bytes, start, end) ?? (last ? this.#scan.end() : undefined);
+      if (fault !== undefined && this.#headerBytes === BATCH_HEADER_BYTES) return this.#refuse(fault);
+    }
     return last ? this.#finish(endOffset) : undefined;
   }
 
@@ -215,15 +213,37 @@ export class WalCursor {
     }
   }
 
-  #keepFrame(bytes: Uint8Array, start: number, end: number, last: boolean): void {
-    const kept = bytes.subarray(start, Math.min(end, start + FIRST_BLOCK_BYTES_MAX - this.#frameBytes));
+  #keepFrame(bytes: Uint8Array, start: number, end: number, last: boolean): Refusal | undefined {
+    const kept = bytes.subarray(start, Math.min(end, start + WHOLE_FRAME_BYTES_MAX - this.#frameBytes));
     this.#frameBytes += kept.length;
     // The reader lends its bytes: only what is used within this call may stay a view.
     this.#frame.push(last ? kept : kept.slice());
-    if (!last) return;
-    const block = firstBlockOfFrame(this.#frame.length === 1 ? kept : Buffer.concat(this.#frame));
+    if (!last) return undefined;
+    const frame = this.#frame.length === 1 ? kept : Buffer.concat(this.#frame);
     this.#frame = [];
-    if (block !== undefined) this.#keepHeader(block, 0, block.length);
+    const record = startOfRecord(frame, this.#frameBytes === this.#payloadBytes);
+    if (record === undefined) return undefined;
+    this.#keepHeader(record.bytes, 0, record.bytes.length);
+    if (this.#headerBytes < BATCH_HEADER_BYTES) return undefined;
+    this.#scan.begin();
+    const fault =
+      this.#scan.feed(record.bytes, 0, record.bytes.length) ?? (record.whole ? this.#scan.end() : undefined);
+    return fault === undefined ? undefined : this.#refuse(fault);
+  }
+
+  #refuse(fault: BatchFault): Refusal {
+    switch (fault) {
+      case "blobReference":
+        return { kind: "unsupported", feature: "blobReference", reason: "a batch refers to a blob file" };
+      case "unknownTag":
+        return {
+          kind: "unsupported",
+          feature: "batchTag",
+          reason: `a batch holds an operation of the unknown tag ${this.#scan.unknownTag}`,
+        };
+      case "malformed":
+        return { kind: "corrupt", reason: "a batch that ends inside an operation" };
+    }
   }
 
   #finish(endOffset: number): Refusal | undefined {

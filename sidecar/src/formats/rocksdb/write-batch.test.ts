@@ -2,7 +2,7 @@ import { describe, expect, test } from "@jest/globals";
 import { buildBatch } from "./testing/batch-builder.js";
 import { ByteWriter } from "./testing/bytes.js";
 import { Seeded } from "./testing/seeded.js";
-import { refuseBlobReferences, walkBatch, type BatchRecord } from "./write-batch.js";
+import { walkBatch, type BatchRecord } from "./write-batch.js";
 
 function raw(count: number, ...records: Uint8Array[]): Uint8Array {
   return Buffer.concat([new ByteWriter().fixed64(7n).fixed32(count).done(), ...records]);
@@ -124,12 +124,6 @@ test.each([
   expect(() => walkBatch(payload, "db/000004.log, offset 9")).toThrow(
     expect.objectContaining({ code, message: expect.stringContaining("db/000004.log, offset 9") as unknown }),
   );
-});
-
-test("refuses references to blob files", () => {
-  const summary = walkBatch(raw(1, record(0x11, "k", "reference")), "here");
-  expect(() => refuseBlobReferences(summary, "here")).toThrow(expect.objectContaining({ code: "BlobReferencesInWal" }));
-  expect(refuseBlobReferences(walkBatch(raw(0), "here"), "here")).toBeUndefined();
 });
 
 test("is never a crash, whatever the bytes", () => {

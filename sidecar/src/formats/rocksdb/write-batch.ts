@@ -1,66 +1,6 @@
 import { MetaMasterError } from "../../base/errors.js";
+import { batchLayouts, type BatchLayout, type BatchRecordKind } from "./batch-layouts.js";
 import { ByteReader } from "./byte-reader.js";
-
-type BatchRecordKind =
-  | "put"
-  | "delete"
-  | "singleDelete"
-  | "merge"
-  | "deleteRange"
-  | "blobIndex"
-  | "putEntity"
-  | "timedPut"
-  | "logData"
-  | "noop"
-  | "beginPrepare"
-  | "beginPersistedPrepare"
-  | "beginUnprepare"
-  | "endPrepare"
-  | "commit"
-  | "commitWithTimestamp"
-  | "rollback";
-
-interface Layout {
-  readonly kind: BatchRecordKind;
-  /** A column family id comes first. */
-  readonly family: boolean;
-  /** Varint-prefixed strings in the body. */
-  readonly strings: number;
-  /** Counted in the header, takes a sequence number. */
-  readonly counted: boolean;
-}
-
-/** db/dbformat.h, enum ValueType, and db/write_batch.cc, ReadRecordFromWriteBatch. */
-const layouts: ReadonlyMap<number, Layout> = new Map([
-  ...keyed("delete", 0x00, 0x04, 1),
-  ...keyed("put", 0x01, 0x05, 2),
-  ...keyed("merge", 0x02, 0x06, 2),
-  ...keyed("singleDelete", 0x07, 0x08, 1),
-  ...keyed("deleteRange", 0x0f, 0x0e, 2),
-  ...keyed("blobIndex", 0x11, 0x10, 2),
-  ...keyed("putEntity", 0x16, 0x17, 2),
-  ...keyed("timedPut", 0x18, 0x19, 2),
-  marker("logData", 0x03, 1),
-  marker("noop", 0x0d, 0),
-  marker("beginPrepare", 0x09, 0),
-  marker("beginPersistedPrepare", 0x12, 0),
-  marker("beginUnprepare", 0x13, 0),
-  marker("endPrepare", 0x0a, 1),
-  marker("commit", 0x0b, 1),
-  marker("rollback", 0x0c, 1),
-  marker("commitWithTimestamp", 0x15, 2),
-]);
-
-function keyed(kind: BatchRecordKind, tag: number, familyTag: number, strings: number): [number, Layout][] {
-  return [
-    [tag, { kind, family: false, strings, counted: true }],
-    [familyTag, { kind, family: true, strings, counted: true }],
-  ];
-}
-
-function marker(kind: BatchRecordKind, tag: number, strings: number): [number, Layout] {
-  return [tag, { kind, family: false, strings, counted: false }];
-}
 
 export interface BatchRecord {
   readonly kind: BatchRecordKind;
@@ -122,10 +62,10 @@ function readRecord(
   input: ByteReader,
   where: string,
   keep: boolean,
-): { layout: Layout; columnFamily: number; strings: readonly Uint8Array[] } {
+): { layout: BatchLayout; columnFamily: number; strings: readonly Uint8Array[] } {
   const at = input.position;
   const tag = input.byte() ?? 0;
-  const layout = layouts.get(tag);
+  const layout = batchLayouts.get(tag);
   if (layout === undefined) {
     throw new MetaMasterError(
       "WriteBatchUnsupported",
@@ -153,15 +93,4 @@ function add<K>(counts: Map<K, number>, key: K): void {
 
 function corrupt(where: string, at: number, what: string): MetaMasterError {
   return new MetaMasterError("WriteBatchCorrupt", "corrupt", `${where}: a batch with ${what} at byte ${at}`);
-}
-
-/**
- * Blob direct write (RocksDB 11.2+, experimental) puts references to blob files in the WAL before the MANIFEST knows those files; so does the old
- * stacked BlobDB. Such a WAL can't be shipped: the values are in neither.
- */
-export function refuseBlobReferences(summary: BatchSummary, where: string): void {
-  if (!summary.kinds.has("blobIndex")) return;
-  throw new MetaMasterError("BlobReferencesInWal", "invalid", `${where}: a batch refers to a blob file`, {
-    hint: "Turn blob direct write off; blob files written by flushes and compactions are supported.",
-  });
 }

@@ -8,7 +8,34 @@ const FRAME_HEADER_BYTES_MAX = 18;
 const MAGIC = 0xfd2fb528;
 
 /** So many bytes of a frame always hold its first block whole. */
-export const FIRST_BLOCK_BYTES_MAX = FRAME_HEADER_BYTES_MAX + 3 + BLOCK_BYTES_MAX;
+const FIRST_BLOCK_BYTES_MAX = FRAME_HEADER_BYTES_MAX + 3 + BLOCK_BYTES_MAX;
+/** Of longer frames, and of those that give more, only the first block is looked at. */
+export const WHOLE_FRAME_BYTES_MAX = 4 * 1024 * 1024;
+const WHOLE_RECORD_BYTES_MAX = 16 * 1024 * 1024;
+
+export interface RecordStart {
+  readonly bytes: Uint8Array;
+  /** `bytes` are all of the record. */
+  readonly whole: boolean;
+}
+
+/**
+ * The content of a compressed record as far as it is worth its memory, at least the first block's; undefined if it is no frame or a damaged one.
+ * `frame`: all of its bytes, or its first WHOLE_FRAME_BYTES_MAX.
+ */
+export function startOfRecord(frame: Uint8Array, complete: boolean): RecordStart | undefined {
+  const first = firstBlockOfFrame(frame.subarray(0, FIRST_BLOCK_BYTES_MAX));
+  if (first === undefined || first.whole || !complete) return first;
+  try {
+    return { bytes: zstdDecompressSync(frame, { maxOutputLength: WHOLE_RECORD_BYTES_MAX }), whole: true };
+  } catch (error) {
+    return hasErrorCode(error, "ERR_BUFFER_TOO_LARGE") ? first : undefined;
+  }
+}
+
+function hasErrorCode(error: unknown, code: string): boolean {
+  return typeof error === "object" && error !== null && "code" in error && error.code === code;
+}
 
 const maxOutput = { maxOutputLength: BLOCK_BYTES_MAX };
 
@@ -16,7 +43,7 @@ const maxOutput = { maxOutputLength: BLOCK_BYTES_MAX };
  * The content of a zstd frame's first block (RFC 8878, 3.1.1), from the frame's first FIRST_BLOCK_BYTES_MAX bytes; undefined if they are no frame.
  * A compressed WAL's logical record is one frame; its batch header is in that block, so that a record of any size costs 128 KiB at most.
  */
-export function firstBlockOfFrame(frame: Uint8Array): Uint8Array | undefined {
+function firstBlockOfFrame(frame: Uint8Array): RecordStart | undefined {
   if (frame.length < 6 || readUint32(frame, 0) !== MAGIC) return undefined;
   const descriptor = frame[4]!;
   const single = (descriptor >>> 5) & 1;
@@ -28,6 +55,11 @@ export function firstBlockOfFrame(frame: Uint8Array): Uint8Array | undefined {
   const size = header >>> 3;
   if (size > BLOCK_BYTES_MAX) return undefined;
   const body = frame.subarray(block + 3, block + 3 + size);
+  const bytes = contentOfBlock(header, size, body);
+  return bytes === undefined ? undefined : { bytes, whole: (header & 1) === 1 };
+}
+
+function contentOfBlock(header: number, size: number, body: Uint8Array): Uint8Array | undefined {
   switch ((header >>> 1) & 3) {
     case 0:
       return body.length === size ? body : undefined;

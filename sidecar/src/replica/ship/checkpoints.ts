@@ -153,6 +153,10 @@ export class Checkpoints {
       if (holds.version !== group.plan.holds) throw new CutMoved("WAL is held");
       await group.emit();
       this.#changed = true;
+      // The MANIFEST is past what could not be shipped.
+      for (const { database, minimumWal } of group.plan.databases) {
+        if (database.wals.problem() !== undefined) await database.wals.forgetBelow(minimumWal);
+      }
     } finally {
       await group.close();
     }

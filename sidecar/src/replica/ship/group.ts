@@ -160,7 +160,7 @@ async function addWal(plan: GroupPlan, packer: Packer, parts: GroupParts): Promi
         await addPiece({ database: database.name, file, piece }, packer, parts);
       }
       // Behind damage nothing of this database may follow: its own recovery would stop here too.
-      if (file.cursor.problem() !== undefined) break;
+      if (file.problem !== undefined) break;
     }
   }
 }

@@ -2,6 +2,7 @@ import { MetaMasterError, hasCode } from "../../base/errors.js";
 import type { FileHandle, FileStat, FileSystem } from "../../base/file-system.js";
 import { SMALL_FILE_BYTES_MAX, type ImagePath, type Operation } from "../../formats/entry.js";
 import { oldTableFileName, parseFileName } from "../../formats/rocksdb/file-names.js";
+import { OPTIONS_BYTES_MAX, refuseOptions } from "../../formats/rocksdb/options-file.js";
 import type { Cut, ManifestMark } from "./cut.js";
 import type { ShippedDatabase } from "./database.js";
 import type { Links } from "./links.js";
@@ -67,7 +68,7 @@ export async function planDatabase(
   try {
     if ((await manifestHandle.stat()).inode !== manifest.inode) throw new CutMoved(`${path} is another file`);
     const live = new Set<ImagePath>([database.imagePath(manifest.name)]);
-    const tables = await planTables(database, live, parts);
+    const tables = await planTables(database, manifest, live, parts);
     const small = await planSmall(database, live, tables, parts);
     const now = await database.manifestMark();
     if (now?.name !== manifest.name) throw new CutMoved(`${database.name} has a new MANIFEST`);
@@ -90,7 +91,12 @@ export async function planDatabase(
   }
 }
 
-async function planTables(database: ShippedDatabase, live: Set<ImagePath>, parts: PlanParts): Promise<PlannedTable[]> {
+async function planTables(
+  database: ShippedDatabase,
+  manifest: ManifestMark,
+  live: Set<ImagePath>,
+  parts: PlanParts,
+): Promise<PlannedTable[]> {
   const tables: PlannedTable[] = [];
   for (const { name, size } of database.manifest.liveFiles()) {
     const file = database.imagePath(name);
@@ -100,7 +106,7 @@ async function planTables(database: ShippedDatabase, live: Set<ImagePath>, parts
       live.add(file);
       continue;
     }
-    const { linked, stat } = await linkTable(database, name, parts);
+    const { linked, stat } = await linkTable(database, name, manifest, parts);
     if (size !== undefined && size !== stat.size) throw wrongSize(database, linked, size, stat.size);
     const actual = database.imagePath(linked);
     live.add(actual);
@@ -118,6 +124,7 @@ async function planTables(database: ShippedDatabase, live: Set<ImagePath>, parts
 async function linkTable(
   database: ShippedDatabase,
   name: string,
+  manifest: ManifestMark,
   { fs, links }: PlanParts,
 ): Promise<{ linked: string; stat: FileStat }> {
   const parsed = parseFileName(name);
@@ -131,6 +138,10 @@ async function linkTable(
       if (!hasCode(error, "FileNotFound")) throw error;
     }
   }
+  // RocksDB deletes a table only after its MANIFEST says so.
+  const now = await database.manifestMark();
+  const unmoved = now?.inode === manifest.inode && now.size === manifest.size;
+  if (unmoved && database.manifest.wholeEnd === now.size) throw filesElsewhere(database, name);
   throw new CutMoved(`${database.name}/${name} is gone`);
 }
 
@@ -170,6 +181,7 @@ async function planOne(
   into.live.add(file);
   if (stat.size > SMALL_FILE_BYTES_MAX) {
     if (!database.replaced && parts.shipped.files.get(file)?.kind === "table") return;
+    if (name.startsWith("OPTIONS-")) refuseOptions(await parts.fs.readFile(path, OPTIONS_BYTES_MAX), path);
     const local = await parts.links.hold(database.name, name, path);
     into.tables.push({
       file,
@@ -179,6 +191,7 @@ async function planOne(
     return;
   }
   const bytes = await readWhole(parts.fs, path, stat.size);
+  if (name.startsWith("OPTIONS-")) refuseOptions(bytes, path);
   if (!database.replaced && sameSmall(parts.shipped, file, bytes, stat.permissions)) return;
   into.operations.push({ type: "write", file, permissions: stat.permissions, bytes });
 }
@@ -208,6 +221,18 @@ function newestOptions(names: readonly string[]): string | undefined {
     }
   }
   return newest?.name;
+}
+
+function filesElsewhere(database: ShippedDatabase, name: string): MetaMasterError {
+  return new MetaMasterError(
+    "FilesElsewhere",
+    "invalid",
+    `${database.location.path} lacks ${name}, which its MANIFEST names.`,
+    {
+      hint: "If the master sets db_paths or cf_paths: let it keep all tables in the database's directory. If not, somebody deleted a live table.",
+      details: { database: database.name, file: name },
+    },
+  );
 }
 
 function wrongSize(database: ShippedDatabase, name: string, expected: number, actual: number): MetaMasterError {

@@ -1,3 +1,4 @@
+import type { MetaMasterError } from "../../base/errors.js";
 import type { FileHandle, FileSystem } from "../../base/file-system.js";
 import { HEADER_BYTES, isRecyclableType, recordType } from "../../formats/rocksdb/record-framing.js";
 import { WalCursor } from "../../formats/rocksdb/wal-cursor.js";
@@ -43,6 +44,11 @@ export class WalCopy {
   /** Bytes of the copy: whole records only. */
   get size(): number {
     return this.#written;
+  }
+
+  /** What keeps the copy from going on. */
+  problem(): MetaMasterError | undefined {
+    return this.#cursor.problem();
   }
 
   /** Copies what is new. The file is held open: what it was renamed to does not matter, what it is overwritten with has another number. */

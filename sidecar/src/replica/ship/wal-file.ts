@@ -39,6 +39,8 @@ export class WalFile {
   final = false;
   /** The master has deleted or archived it. */
   gone = false;
+  /** What keeps the copy of a recycled WAL from growing: the copy itself ends before it. */
+  copyProblem: MetaMasterError | undefined;
   readonly #fs: FileSystem;
   readonly #pieceBytesMax: number;
   readonly #pieces: Piece[] = [];
@@ -70,9 +72,16 @@ export class WalFile {
     return Math.max(0, this.seen - Math.max(this.#checkedTo, this.shipped));
   }
 
-  /** Every whole record that was seen is in the image. */
+  /** What no record can be shipped past. */
+  get problem(): MetaMasterError | undefined {
+    return this.cursor.problem() ?? this.copyProblem;
+  }
+
+  /** Every whole record that was seen is in the image, and nothing else is in it. */
   get done(): boolean {
-    return this.final && this.#checkedTo >= this.seen && this.durable >= this.cursor.wholeEnd;
+    return (
+      this.problem === undefined && this.final && this.#checkedTo >= this.seen && this.durable >= this.cursor.wholeEnd
+    );
   }
 
   /** Its bytes are (also) under another name now: opened there at the next read. */

@@ -191,8 +191,7 @@ export class WalSet {
   /** What keeps this database's WAL from being shipped up to the cut: damage that only the master's own flush gets past. */
   problem(): MetaMasterError | undefined {
     for (const file of this.files) {
-      const problem = file.cursor.problem();
-      if (problem !== undefined) return problem;
+      if (file.problem !== undefined) return file.problem;
     }
     return undefined;
   }
@@ -331,6 +330,7 @@ export class WalSet {
       if (stat !== undefined) this.#see(file, stat.size);
     } else {
       await copy.advance(this.#scratchCopy());
+      file.copyProblem = copy.problem();
       this.#see(file, copy.size);
     }
   }

@@ -35,7 +35,7 @@ export async function shipWal(
           await addPiece({ database: database.name, file, piece }, packer, parts);
         }
         // What comes after damage, also in later databases, must not be there without what is damaged.
-        if (file.cursor.problem() !== undefined) return true;
+        if (file.problem !== undefined) return true;
       }
     }
     return true;

@@ -2,7 +2,7 @@ import { ByteWriter } from "./bytes.js";
 
 export type BatchOperation =
   | {
-      readonly type: "put" | "merge" | "deleteRange";
+      readonly type: "put" | "merge" | "deleteRange" | "blobIndex";
       readonly key: string | Uint8Array;
       readonly value: string | Uint8Array;
       readonly columnFamily?: number;
@@ -18,6 +18,7 @@ const tags = {
   delete: [0x00, 0x04],
   singleDelete: [0x07, 0x08],
   deleteRange: [0x0f, 0x0e],
+  blobIndex: [0x11, 0x10],
 } as const;
 
 /** A WriteBatch as it is in a WAL record: sequence, count, operations. */

@@ -124,6 +124,13 @@ export class ModelDatabase {
     return this.#wal.append(buildBatch(first, operations));
   }
 
+  /** A batch whose value is in a blob file that no MANIFEST knows. */
+  async putBlobReference(): Promise<void> {
+    const [row] = this.#take(1);
+    const reference = { type: "blobIndex", key: `row-${row}`, value: "reference" } as const;
+    await this.#append(this.walFile, this.#wal.append(buildBatch(row!, [reference])));
+  }
+
   async appendRaw(bytes: Uint8Array): Promise<void> {
     await this.#append(this.walFile, bytes);
   }
@@ -162,11 +169,15 @@ export class ModelDatabase {
     await this.#append(this.walFile, new Uint8Array(0));
   }
 
-  /** The memtable becomes a table, a new WAL is begun, older ones are deleted. */
-  async flush({ keepWals = false, switchWal = true } = {}): Promise<void> {
+  /**
+   * The memtable becomes a table, a new WAL is begun, older ones are deleted. `walFirst`: as RocksDB does it, so that the numbers of the WALs
+   * adjoin.
+   */
+  async flush({ keepWals = false, switchWal = true, walFirst = false } = {}): Promise<void> {
+    if (walFirst) await this.switchWal();
     const table = await this.#writeTable(this.#unflushed);
     this.#unflushed = [];
-    if (switchWal) await this.switchWal();
+    if (switchWal && !walFirst) await this.switchWal();
     this.#tables.push(table);
     await this.#edit(switchWal ? { logNumber: this.#wal.fileNumber, added: [table] } : { added: [table] });
     if (switchWal) await this.#advanceFamilies();
