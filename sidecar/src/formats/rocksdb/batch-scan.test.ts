@@ -39,6 +39,11 @@ function anyBatch(random: Seeded): Uint8Array {
   return writer.byte(1).prefixed("key").prefixed("value").done();
 }
 
+/** Behind a batch's header. */
+function raw(...bytes: number[]): Uint8Array {
+  return Uint8Array.from([...new Uint8Array(12), ...bytes]);
+}
+
 describe("the scan of a batch", () => {
   test("passes every known operation, however the batch is split", () => {
     const random = new Seeded(3);
@@ -62,7 +67,6 @@ describe("the scan of a batch", () => {
   test("names an unknown tag, and a length that no varint has", () => {
     const scanner = new BatchScan();
     const random = new Seeded(1);
-    const raw = (...bytes: number[]): Uint8Array => Uint8Array.from([...new Uint8Array(12), ...bytes]);
     expect(scan(raw(0x14), random, 9, scanner)).toBe("unknownTag");
     expect(scanner.unknownTag).toBe(0x14);
     expect(scan(raw(1, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff), random, 9)).toBe("malformed");

@@ -58,10 +58,13 @@ test("options of similar names, comments and nested values are left alone", () =
   expect(rewrite(others)).toEqual({ text: others, changes: [] });
 });
 
+function withLine(line: string): Uint8Array {
+  return Buffer.from(`${text}  enable_blob_files=true\n${line}\n`, "latin1");
+}
+
 test("blob direct write is refused, blob files are not", () => {
-  const options = (line: string): Uint8Array => Buffer.from(`${text}  enable_blob_files=true\n${line}\n`, "latin1");
   for (const line of ["enable_blob_direct_write=true", "  enable_blob_direct_write = true \r"]) {
-    expect(() => refuseOptions(options(line), "db/OPTIONS-000007")).toThrow(
+    expect(() => refuseOptions(withLine(line), "db/OPTIONS-000007")).toThrow(
       expect.objectContaining({
         code: "BlobReferencesInWal",
         message: expect.stringContaining("db/OPTIONS-000007") as unknown,
@@ -69,6 +72,6 @@ test("blob direct write is refused, blob files are not", () => {
     );
   }
   for (const line of ["  enable_blob_direct_write=false", "  blob_direct_write_partitions=4", ""]) {
-    expect(refuseOptions(options(line), "db/OPTIONS-000007")).toBeUndefined();
+    expect(refuseOptions(withLine(line), "db/OPTIONS-000007")).toBeUndefined();
   }
 });

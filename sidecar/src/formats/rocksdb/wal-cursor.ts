@@ -242,6 +242,7 @@ export class WalCursor {
           reason: `a batch holds an operation of the unknown tag ${this.#scan.unknownTag}`,
         };
       case "malformed":
+      default:
         return { kind: "corrupt", reason: "a batch that ends inside an operation" };
     }
   }
