@@ -184,6 +184,7 @@ function makeShipper(parts: AssemblyParts, input: ShipperInput, bucket: Bucket, 
       transfer: { parallel: ship.parallel },
       entryBodyBytesMax: ship.entryBodyBytesMax,
       baseAfterSlots: ship.baseAfterSlots,
+      baseAfterBytes: ship.baseAfterBytes,
     },
     {
       fs,

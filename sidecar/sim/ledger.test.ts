@@ -1,5 +1,6 @@
 import { describe, expect, test } from "@jest/globals";
-import { chainDigest, encodeEntry } from "../src/formats/entry-codec.js";
+import { sha256Hex } from "../src/base/sha256.js";
+import { encodeEntry } from "../src/formats/entry-codec.js";
 import { logKey, type EntryHeader, type Operation } from "../src/formats/entry.js";
 import { inlineCompression } from "./compression.js";
 import { bytesOf } from "./fold.js";
@@ -40,7 +41,7 @@ class Bench {
     const { bytes } = await encodeEntry({ header: full, operations }, inlineCompression);
     await this.view.putIfAbsent(logKey(slot), bytes);
     await new Promise((resolve) => setImmediate(resolve));
-    if (this.ledger.lastSlot === slot) this.#chain = chainDigest(bytes);
+    if (this.ledger.lastSlot === slot) this.#chain = sha256Hex(bytes);
   }
 
   text(file: string): string {

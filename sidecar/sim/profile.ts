@@ -31,6 +31,7 @@ export interface Profile {
     readonly parallel: number;
     readonly entryBodyBytesMax: number;
     readonly baseAfterSlots: number;
+    readonly baseAfterBytes: number;
   };
   readonly retention: {
     readonly snapshots: number;
@@ -71,6 +72,7 @@ export function profileOf(random: SeededRandom): Profile {
       parallel: random.pick([1, 4]),
       entryBodyBytesMax: random.pick([16_384, 65_536, 8 * 1024 * 1024]),
       baseAfterSlots: random.pick([5, 50, 4096]),
+      baseAfterBytes: random.pick([2000, 20_000, 1e9]),
     },
     retention: {
       snapshots: random.pick([1, 2, 3]),

@@ -16,13 +16,18 @@ import { MetaMasterError, messageOf } from "./errors.js";
 const SYNC_BYTES_MAX = 16 * 1024;
 
 /**
- * Each chunk of output is one round trip to the thread pool, and the default is 16 KiB: 8 MiB would cost 512 of them. Measured on a restore whose entries
- * are mostly WAL: 18,000 round trips for 217 MB of log.
+ * Each chunk of output is one round trip to the thread pool, and all are put together by a copy: the default of 16 KiB would cost 512 of them for the body
+ * of an entry (measured on a restore: 18,000 round trips for 217 MB of log). One chunk holds it whole; memory that is not written to costs nothing.
  */
-const CHUNK_BYTES = 1024 * 1024;
+const CHUNK_BYTES_MAX = 9 * 1024 * 1024;
 
 /** A frame may not make us allocate a larger window than 2^27 bytes (zstd's own default limit). */
 const WINDOW_LOG_MAX = 27;
+
+/** zstd's own worst case (ZSTD_COMPRESSBOUND) is below it; a little more, so that the chunk is never quite full. */
+function compressedBytesMax(bytes: number): number {
+  return Math.min(CHUNK_BYTES_MAX, bytes + (bytes >>> 7) + 1024);
+}
 
 interface Settings {
   /** zstd's level, 1..19. */
@@ -42,7 +47,7 @@ export class ZstdCompression implements Compression {
   async compress(bytes: Uint8Array): Promise<Uint8Array> {
     if (bytes.length <= SYNC_BYTES_MAX) return zstdCompressSync(bytes, this.#options);
     return new Promise((resolve, reject) => {
-      zstdCompress(bytes, { ...this.#options, chunkSize: CHUNK_BYTES }, (error, result) =>
+      zstdCompress(bytes, { ...this.#options, chunkSize: compressedBytesMax(bytes.length) }, (error, result) =>
         error === null ? resolve(result) : reject(error),
       );
     });
@@ -51,7 +56,7 @@ export class ZstdCompression implements Compression {
   async decompress(bytes: Uint8Array, maxBytes: number): Promise<Uint8Array> {
     let result: Decompressed;
     try {
-      result = await decompressWithInfo(bytes, {
+      result = await decompressWithInfo(bytes, Math.min(CHUNK_BYTES_MAX, maxBytes + 1), {
         // zlib refuses a limit of 0.
         maxOutputLength: Math.max(1, maxBytes),
         params: { [constants.ZSTD_d_windowLogMax]: WINDOW_LOG_MAX },
@@ -77,13 +82,13 @@ function isDecompressed(result: object): result is Decompressed {
   return "buffer" in result && Buffer.isBuffer(result.buffer) && "engine" in result;
 }
 
-async function decompressWithInfo(bytes: Uint8Array, options: ZstdOptions): Promise<Decompressed> {
+async function decompressWithInfo(bytes: Uint8Array, chunkSize: number, options: ZstdOptions): Promise<Decompressed> {
   const withInfo = { ...options, info: true };
   const result: object =
     bytes.length <= SYNC_BYTES_MAX
       ? zstdDecompressSync(bytes, withInfo)
       : await new Promise((resolve, reject) => {
-          zstdDecompress(bytes, { ...withInfo, chunkSize: CHUNK_BYTES }, (error, output) =>
+          zstdDecompress(bytes, { ...withInfo, chunkSize: Math.max(64, chunkSize) }, (error, output) =>
             error === null ? resolve(output) : reject(error),
           );
         });

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import type { Compression } from "../base/compression.js";
 import { MetaMasterError, isKind } from "../base/errors.js";
+import { release } from "../base/release.js";
 import { decodeHeader, encodeHeader, HEADER_BYTES_MAX } from "./entry-header.js";
 import { ENTRY_BODY_BYTES_MAX, type Digest, type Entry, type EntryHeader, type Operation } from "./entry.js";
 import { decodeOperations, encodeOperations } from "./operation-codec.js";
@@ -23,8 +24,11 @@ export interface EncodedEntry {
   readonly chain: Digest;
 }
 
-export function chainDigest(bytes: Uint8Array): Digest {
-  return createHash("sha256").update(bytes).digest("hex");
+/** Of an entry's bytes without its trailing digest: that digest, and the chain digest of the whole, in one pass. */
+function digestsOf(content: Uint8Array): { readonly digest: Buffer; readonly chain: Digest } {
+  const hash = createHash("sha256").update(content);
+  const digest = hash.copy().digest();
+  return { digest, chain: hash.update(digest).digest("hex") };
 }
 
 /** Throws `EntryTooLarge` (invalid) past the limits: a writer's mistake, never sent. */
@@ -53,9 +57,11 @@ export async function encodeEntry(entry: Entry, compression: Compression): Promi
   bytes.writeUInt32LE(packed.length, 16);
   bytes.set(header, PREFIX_BYTES);
   bytes.set(packed, PREFIX_BYTES + header.length);
+  if (packed !== body) release(packed);
   const end = bytes.length - DIGEST_BYTES;
-  bytes.set(createHash("sha256").update(bytes.subarray(0, end)).digest(), end);
-  return { bytes, chain: chainDigest(bytes) };
+  const { digest, chain } = digestsOf(bytes.subarray(0, end));
+  bytes.set(digest, end);
+  return { bytes, chain };
 }
 
 function invalid(reason: string): MetaMasterError {
@@ -73,6 +79,7 @@ function corrupt(key: string, reason: string, cause?: unknown): MetaMasterError 
 }
 
 interface Frame {
+  readonly chain: Digest;
   readonly header: Uint8Array;
   readonly packed: Uint8Array;
   readonly rawBytes: number;
@@ -86,8 +93,8 @@ function openFrame(bytes: Buffer, key: string): Frame {
   const version = bytes.readUInt16LE(4);
   const end = bytes.length - DIGEST_BYTES;
   // The digest before the version: a flipped bit in the version must not send anybody to upgrade.
-  if (!createHash("sha256").update(bytes.subarray(0, end)).digest().equals(bytes.subarray(end)))
-    throw corrupt(key, "its sha256 doesn't match");
+  const { digest, chain } = digestsOf(bytes.subarray(0, end));
+  if (!digest.equals(bytes.subarray(end))) throw corrupt(key, "its sha256 doesn't match");
   if (version > FORMAT_VERSION) {
     throw new MetaMasterError(
       "FormatTooNew",
@@ -107,7 +114,7 @@ function openFrame(bytes: Buffer, key: string): Frame {
   if (rawBytes > ENTRY_BODY_BYTES_MAX) throw corrupt(key, `a body of ${rawBytes} bytes`);
   if (PREFIX_BYTES + headerBytes + packedBytes !== end) throw corrupt(key, "its lengths don't add up");
   const bodyAt = PREFIX_BYTES + headerBytes;
-  return { header: bytes.subarray(PREFIX_BYTES, bodyAt), packed: bytes.subarray(bodyAt, end), rawBytes };
+  return { chain, header: bytes.subarray(PREFIX_BYTES, bodyAt), packed: bytes.subarray(bodyAt, end), rawBytes };
 }
 
 async function unpack({ packed, rawBytes }: Frame, compression: Compression, key: string): Promise<Uint8Array> {
@@ -125,8 +132,13 @@ export function decodeEntryHeader(bytes: Uint8Array, key: string): EntryHeader {
   return decodeHeader(frame.header, (reason) => corrupt(key, reason));
 }
 
-/** Verifies the whole object before any operation is visible; `key` names it in errors. Operations' bytes point into the decoded body. */
-export async function decodeEntry(bytes: Uint8Array, key: string, compression: Compression): Promise<Entry> {
+export interface DecodedEntry extends Entry {
+  /** sha256 of the object: the chain digest of its position. */
+  readonly chain: Digest;
+}
+
+/** Verifies the whole object before any operation is visible; `key` names it in errors. Operations' bytes point into the decoded body, never into `bytes`. */
+export async function decodeEntry(bytes: Uint8Array, key: string, compression: Compression): Promise<DecodedEntry> {
   const frame = openFrame(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength), key);
   const refuse = (reason: string): MetaMasterError => corrupt(key, reason);
   const header = decodeHeader(frame.header, refuse);
@@ -134,5 +146,5 @@ export async function decodeEntry(bytes: Uint8Array, key: string, compression: C
   const body = frame.rawBytes === 0 ? frame.packed : await unpack(frame, compression, key);
   if (body.length !== frame.rawBytes) throw refuse(`its body has ${body.length} bytes instead of ${frame.rawBytes}`);
   const operations: readonly Operation[] = decodeOperations(header.kind, body, refuse);
-  return { header, operations };
+  return { header, operations, chain: frame.chain };
 }

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { sha256Hex } from "../base/sha256.js";
 import type { Compression } from "../base/compression.js";
 import { MetaMasterError, isKind } from "../base/errors.js";
 import { Check, imageFromJson, imageToJson, parseJson } from "./image-json.js";
@@ -36,11 +36,7 @@ export async function encodeSnapshot(snapshot: Snapshot, compression: Compressio
       { hint: "Replicate fewer companions; RocksDB itself needs far fewer files." },
     );
   }
-  return Buffer.concat([all, Buffer.from(`\n${sha256(all)}\n`)]);
-}
-
-function sha256(bytes: Uint8Array): string {
-  return createHash("sha256").update(bytes).digest("hex");
+  return Buffer.concat([all, Buffer.from(`\n${sha256Hex(all)}\n`)]);
 }
 
 /** Verifies the whole object before anything of it is used; `key` names it in errors. */
@@ -58,7 +54,7 @@ export async function decodeSnapshot(bytes: Uint8Array, key: string, compression
   if (lineEnd < 0 || bodyEnd <= lineEnd) throw fail("it doesn't look like a snapshot");
   const all = buffer.subarray(0, bodyEnd);
   // The digest before the version: a flipped bit in the version must not send anybody to upgrade.
-  if (buffer.subarray(bodyEnd).toString("latin1") !== `\n${sha256(all)}\n`) throw fail("its sha256 doesn't match");
+  if (buffer.subarray(bodyEnd).toString("latin1") !== `\n${sha256Hex(all)}\n`) throw fail("its sha256 doesn't match");
   const check = new Check(fail);
   const head = check.object(parseJson(all.subarray(0, lineEnd), "its first line", fail), "its first line");
   if (head["metamaster"] !== "snapshot") throw fail("it doesn't look like a snapshot");

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { sha256Hex } from "../base/sha256.js";
 import type { Clock } from "../base/clock.js";
 import { MetaMasterError, hasCode } from "../base/errors.js";
 import type { Random } from "../base/random.js";
@@ -86,7 +86,7 @@ async function create(
 }
 
 function digestOf({ formatVersion, uid, createdAt }: ClusterIdentity): string {
-  return createHash("sha256").update(`${formatVersion}\n${uid}\n${createdAt}\n`).digest("hex");
+  return sha256Hex(`${formatVersion}\n${uid}\n${createdAt}\n`);
 }
 
 export function encodeCluster(identity: ClusterIdentity): Uint8Array {

@@ -1,7 +1,8 @@
 import type { Compression } from "../base/compression.js";
 import { MetaMasterError, isKind } from "../base/errors.js";
+import { release } from "../base/release.js";
 import type { Bucket } from "../bucket/bucket.js";
-import { ENTRY_OBJECT_BYTES_MAX, chainDigest, decodeEntry } from "../formats/entry-codec.js";
+import { ENTRY_OBJECT_BYTES_MAX, decodeEntry } from "../formats/entry-codec.js";
 import { LOG_PREFIX, MIB, logKey, type Position, type ReadEntry } from "../formats/entry.js";
 import { SNAPSHOT_PREFIX, snapshotKey } from "../formats/entry.js";
 import type { ClusterIdentity, LogReader } from "./log.js";
@@ -116,7 +117,9 @@ export class BucketLogReader implements LogReader {
   async #decode(slot: number, bytes: Uint8Array | undefined): Promise<ReadEntry | undefined> {
     if (bytes === undefined) return undefined;
     const key = logKey(slot);
-    const { header, operations } = await decodeEntry(bytes, key, this.#parts.compression);
+    const size = bytes.length;
+    const { header, operations, chain } = await decodeEntry(bytes, key, this.#parts.compression);
+    release(bytes);
     if (header.cluster !== this.cluster.uid) throw foreign(key, header.cluster, this.cluster.uid);
     if (header.slot !== slot) {
       throw new MetaMasterError("EntryCorrupt", "corrupt", `${key} holds the entry of slot ${header.slot}.`, {
@@ -124,7 +127,7 @@ export class BucketLogReader implements LogReader {
         hint: "Objects below log/ were copied or renamed; bring the right ones back from the bucket's versions.",
       });
     }
-    return { header, operations, position: { slot, chain: chainDigest(bytes) }, size: bytes.length };
+    return { header, operations, position: { slot, chain }, size };
   }
 }
 

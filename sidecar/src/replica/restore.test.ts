@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { sha256Hex } from "../base/sha256.js";
 import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
 import { logKey, snapshotKey, SNAPSHOT_PREFIX, TABLE_PREFIX } from "../formats/entry.js";
@@ -108,7 +108,7 @@ test("a WAL whose beginning is an object of its own is put together from both", 
     const bytes = whole.get(path)!;
     const key = `tables/1/db/base-${path.replaceAll("/", "-")}`;
     world.bucket.poke(key, bytes);
-    const sha256 = createHash("sha256").update(bytes).digest("hex");
+    const sha256 = sha256Hex(bytes);
     files.set(path, { ...file, firstSlot: slot + 1, base: { key, size: bytes.length, sha256 } });
   }
   await database.put(7);

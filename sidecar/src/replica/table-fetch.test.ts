@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { sha256Hex } from "../base/sha256.js";
 import { appendFile, mkdtemp, readFile, readdir, rm, stat, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -31,7 +31,7 @@ function object(size: number, seed = 1): { wanted: FetchWanted; bytes: Buffer } 
   const bytes = content(size, seed);
   const key = `tables/1/db/${seed}`;
   bucket.poke(key, bytes);
-  const sha256 = createHash("sha256").update(bytes).digest("hex");
+  const sha256 = sha256Hex(bytes);
   return { bytes, wanted: { key, size, sha256, permissions: 0o640 } };
 }
 

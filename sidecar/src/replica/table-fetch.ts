@@ -1,6 +1,7 @@
 import { createHash, type Hash } from "node:crypto";
 import { MetaMasterError, hasCode, isKind } from "../base/errors.js";
 import type { FileHandle, FileSystem } from "../base/file-system.js";
+import { release } from "../base/release.js";
 import type { Logger } from "../base/log.js";
 import type { Bucket } from "../bucket/bucket.js";
 import { MIB, type Digest } from "../formats/entry.js";
@@ -16,7 +17,7 @@ export interface FetchSettings {
   readonly parallelFiles: number;
 }
 
-export const fetchDefaults: FetchSettings = { rangeBytes: 2 * MIB, parallelRanges: 8, parallelFiles: 4 };
+export const fetchDefaults: FetchSettings = { rangeBytes: 8 * MIB, parallelRanges: 8, parallelFiles: 4 };
 
 export interface FetchWanted {
   readonly key: string;
@@ -190,6 +191,7 @@ export class TableFetcher {
         await written;
         offset += bytes.length;
         onBytes(bytes.length);
+        release(bytes);
         await ahead.shift();
         this.#pool.give();
       }

@@ -1,3 +1,4 @@
+import { sha256Hex } from "../../base/sha256.js";
 import { MetaMasterError, hasCode } from "../../base/errors.js";
 import type { FileHandle, FileStat, FileSystem } from "../../base/file-system.js";
 import { SMALL_FILE_BYTES_MAX, type ImagePath, type Operation } from "../../formats/entry.js";
@@ -7,7 +8,7 @@ import type { Cut, ManifestMark } from "./cut.js";
 import type { ShippedDatabase } from "./database.js";
 import type { Links } from "./links.js";
 import type { Listings } from "./listing.js";
-import { sha256Of, type Shipped } from "./shipped.js";
+import type { Shipped } from "./shipped.js";
 import type { Upload } from "./uploader.js";
 
 /** A file whose bytes travel as an object. */
@@ -209,7 +210,7 @@ async function readWhole(fs: FileSystem, path: string, size: number): Promise<Ui
 
 export function sameSmall(shipped: Shipped, file: ImagePath, bytes: Uint8Array, permissions: number): boolean {
   const known = shipped.files.get(file);
-  return known?.kind === "small" && known.permissions === permissions && known.sha256 === sha256Of(bytes);
+  return known?.kind === "small" && known.permissions === permissions && known.sha256 === sha256Hex(bytes);
 }
 
 function newestOptions(names: readonly string[]): string | undefined {

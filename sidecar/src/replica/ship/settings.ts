@@ -29,6 +29,8 @@ export interface ShipSettings {
   readonly entryBodyBytesMax: number;
   /** A WAL or MANIFEST whose first slot lies further back than this many slots is stored whole at the next snapshot, so that the log can be trimmed. */
   readonly baseAfterSlots: number;
+  /** The same once a restore would read so many bytes of the log for it, and several times what it holds. */
+  readonly baseAfterBytes: number;
 }
 
 export const shipDefaults: Omit<ShipSettings, "layout"> = {
@@ -37,6 +39,7 @@ export const shipDefaults: Omit<ShipSettings, "layout"> = {
   transfer: { parallel: 4 },
   entryBodyBytesMax: 8 * 1024 ** 2,
   baseAfterSlots: 4096,
+  baseAfterBytes: 16 * 1024 ** 2,
 };
 
 /** What the surface counts; every method returns at once. */

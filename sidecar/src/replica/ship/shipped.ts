@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { sha256Hex } from "../../base/sha256.js";
 import type { Digest, ImagePath, Operation } from "../../formats/entry.js";
 import type { ImageState } from "../../formats/image.js";
 
@@ -27,7 +27,7 @@ export class Shipped {
     for (const [path, file] of image.files) {
       if (file.kind === "append") this.#set(path, { kind: "append", size: file.size });
       else if (file.kind === "small") {
-        this.#set(path, { kind: "small", sha256: sha256Of(file.bytes), permissions: file.permissions });
+        this.#set(path, { kind: "small", sha256: sha256Hex(file.bytes), permissions: file.permissions });
       } else if (file.kind === "table") {
         const { size, sha256, key, permissions } = file;
         this.#set(path, { kind: "table", size, sha256, key, permissions });
@@ -58,7 +58,7 @@ export class Shipped {
       case "write":
         this.#set(operation.file, {
           kind: "small",
-          sha256: sha256Of(operation.bytes),
+          sha256: sha256Hex(operation.bytes),
           permissions: operation.permissions,
         });
         break;
@@ -96,8 +96,4 @@ export class Shipped {
     const known = this.#keys.get(file.sha256);
     if (known !== undefined && --known.users === 0) this.#keys.delete(file.sha256);
   }
-}
-
-export function sha256Of(bytes: Uint8Array): Digest {
-  return createHash("sha256").update(bytes).digest("hex");
 }

@@ -39,3 +39,23 @@ test("a base of an earlier epoch, and slots that are trimmed, are not relied on"
   const again = bench.snapshots.at(-1)?.files.get(path);
   expect(again?.kind === "append" && again.firstSlot > later.position.slot && again.base !== undefined).toBe(true);
 });
+
+test("a file that a restore would read much of the log for is stored whole, one that fills the log itself is not", async () => {
+  await open({ settings: { baseAfterSlots: 1000, baseAfterBytes: 20_000 } });
+  const database = await bench.create();
+  bench.start();
+  await bench.checkpoint();
+  for (let i = 0; i < 100; i++) {
+    await database.put(20);
+    await bench.barrier();
+  }
+  await bench.checkpoint();
+  const { files } = bench.snapshots.at(-1) ?? { files: new Map() };
+  const manifest = [...files].find(([path]) => path.includes("MANIFEST"))?.[1];
+  const wal = [...files].find(([path]) => path.endsWith(".log"))?.[1];
+  if (manifest?.kind !== "append" || wal?.kind !== "append") throw new Error("there is no MANIFEST or no WAL");
+  expect(manifest.base?.size).toBe(manifest.size);
+  expect(await bench.bucket.head(manifest.base?.key ?? "", {})).toBe(manifest.size);
+  expect(wal.base).toBeUndefined();
+  expect(wal.firstSlot).toBeLessThan(manifest.firstSlot);
+});

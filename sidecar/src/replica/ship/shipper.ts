@@ -114,6 +114,7 @@ export class PrimaryShipper implements Shipper {
       image: this.#image,
       store: components.snapshots,
       baseAfterSlots: settings.baseAfterSlots,
+      baseAfterBytes: settings.baseAfterBytes,
       toLocal: (file) => this.#databases.map((database) => database.toLocal(file)).find((path) => path !== undefined),
     });
     this.#checkpoints = new Checkpoints({
@@ -223,7 +224,7 @@ export class PrimaryShipper implements Shipper {
 
   /** An entry that another part of the primary made durable (a trim changes what the image counts as garbage). */
   othersDurable(draft: Draft, appended: Appended): void {
-    if (draft.kind !== "wal" && draft.kind !== "checkpoint") this.#image.push(entryOf(draft, appended, this.writer));
+    if (draft.kind !== "wal" && draft.kind !== "checkpoint") this.#fold(draft, appended);
   }
 
   /** The durable image, with every entry of this epoch; for the collector. */
@@ -423,7 +424,7 @@ export class PrimaryShipper implements Shipper {
   }
 
   #durable(draft: Draft, appended: Appended): void {
-    this.#image.push(entryOf(draft, appended, this.writer));
+    this.#fold(draft, appended);
     this.#groupCommit.putTook(this.#parts.clock.monotonicMs() - appended.sentMs);
     for (const operation of draft.operations) {
       if (operation.type !== "append") continue;
@@ -432,6 +433,11 @@ export class PrimaryShipper implements Shipper {
       file.durable = operation.offset + operation.bytes.length;
       this.#lag.settled(operation.bytes.length);
     }
+  }
+
+  #fold(draft: Draft, appended: Appended): void {
+    this.#image.push(entryOf(draft, appended, this.writer));
+    this.#snapshotter.wrote(appended);
   }
 
   #indexWalFiles(): void {

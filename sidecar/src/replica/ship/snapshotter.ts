@@ -4,6 +4,8 @@ import type { FileHandle } from "../../base/file-system.js";
 import { TABLE_PREFIX, type ImagePath } from "../../formats/entry.js";
 import type { Image } from "../../formats/image-fold.js";
 import type { ImageFile, ImageState } from "../../formats/image.js";
+import type { Appended } from "../../log/log.js";
+import { LogBytes } from "./log-bytes.js";
 import type { ShipTools, SnapshotStore } from "./settings.js";
 
 const READ_BYTES = 1024 * 1024;
@@ -18,22 +20,34 @@ export interface SnapshotterParts {
   readonly image: Image;
   readonly store: SnapshotStore;
   readonly baseAfterSlots: number;
+  readonly baseAfterBytes: number;
   /** Where a WAL or MANIFEST of the image is on this disk; undefined if it is no database's. */
   readonly toLocal: (file: ImagePath) => string | undefined;
 }
 
+/** A file is stored whole only if a restore reads so many times its bytes of the log for it: large ones are not stored again and again. */
+const WORTH_TIMES = 4;
+
 /**
- * Writes snapshots of the durable image. A WAL or MANIFEST that began long ago would keep all slots since then from being trimmed: it gets
- * a base object with what it holds now, and needs only the slots after this snapshot's.
+ * Writes snapshots of the durable image. A WAL or MANIFEST that began long ago would keep all slots since then from being trimmed, and make
+ * a restore read all that others wrote there: it gets a base object with what it holds now, and needs only the slots after this
+ * snapshot's.
  */
 export class Snapshotter {
   readonly #parts: SnapshotterParts;
   readonly #bases = new Map<ImagePath, { readonly base: Base; readonly firstSlot: number }>();
 
   readonly #putting = new Set<string>();
+  readonly #logBytes: LogBytes;
 
   constructor(parts: SnapshotterParts) {
     this.#parts = parts;
+    this.#logBytes = new LogBytes(parts.baseAfterSlots + 2);
+  }
+
+  /** An entry of this epoch became durable. */
+  wrote({ position, size }: Appended): void {
+    this.#logBytes.wrote(position.slot, size);
   }
 
   /** Bases that were stored, or are being stored, for snapshots of this epoch: no entry ever refers to them. */
@@ -58,8 +72,7 @@ export class Snapshotter {
     const nextSlot = state.position.slot + 1;
     // The base of an earlier epoch's snapshot goes with that snapshot, and the slots that it stands for are gone: make a new one.
     const stale = (known === undefined && file.base !== undefined) || based.firstSlot <= state.trimmedThrough;
-    const recent = nextSlot - based.firstSlot <= this.#parts.baseAfterSlots || based.base?.size === file.size;
-    if (recent && !stale) return based;
+    if (!stale && (based.base?.size === file.size || !this.#isFar(based, nextSlot))) return based;
     const local = this.#parts.toLocal(path);
     if (local === undefined) return based;
     try {
@@ -75,6 +88,12 @@ export class Snapshotter {
       }
       return based;
     }
+  }
+
+  #isFar({ firstSlot, size }: AppendFile, nextSlot: number): boolean {
+    const { baseAfterSlots, baseAfterBytes } = this.#parts;
+    if (nextSlot - firstSlot > baseAfterSlots) return true;
+    return firstSlot < nextSlot && this.#logBytes.since(firstSlot) > Math.max(baseAfterBytes, WORTH_TIMES * size);
   }
 
   async #upload(path: ImagePath, local: string, size: number, signal: AbortSignal): Promise<Base> {

@@ -1,4 +1,4 @@
-import { createHash } from "node:crypto";
+import { sha256Hex } from "../../../base/sha256.js";
 import type { Bucket } from "../../../bucket/bucket.js";
 import type { Operation, ReadEntry } from "../../../formats/entry.js";
 import { GroupAssembler } from "../../../formats/image-fold.js";
@@ -39,7 +39,7 @@ async function apply(files: Files, operation: Operation, bucket: Bucket): Promis
     case "table": {
       const bytes = await bucket.get(operation.key, { maxBytes: 1e9 });
       if (bytes === undefined) throw new Error(`${operation.file}: there is no object ${operation.key}`);
-      const sha256 = createHash("sha256").update(bytes).digest("hex");
+      const sha256 = sha256Hex(bytes);
       if (sha256 !== operation.sha256 || bytes.length !== operation.size)
         throw new Error(`${operation.file}: wrong bytes`);
       files.set(operation.file, bytes);

@@ -60,14 +60,15 @@ export class TestPen implements LogWriter {
     const operations = draft.operations.map((operation) =>
       "bytes" in operation ? { ...operation, bytes: new Uint8Array(operation.bytes) } : operation,
     );
+    const size = operations.reduce((sum, operation) => sum + ("bytes" in operation ? operation.bytes.length : 0), 300);
     const { kind, more, sequences } = draft;
     const { writer, epoch } = this;
     this.entries.push({
       header: { version: 1, cluster: "", slot, epoch, kind, previous: "", writer, wallTimeMs: 0, more, sequences },
       operations,
       position: this.#position,
-      size: 0,
+      size,
     });
-    return { position: this.#position, sentMs: 0, size: 0 };
+    return { position: this.#position, sentMs: 0, size };
   }
 }
