@@ -48,7 +48,6 @@ export interface ShipperInput {
 interface MemberHooks {
   readonly failover?: (record: FailoverRecord) => void;
   readonly quarantined?: (directory: string) => void;
-  readonly fenced?: (epoch: number, reason: string) => void;
 }
 
 export type MemberEnd =

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
 import { MetaMasterError } from "../base/errors.js";
+import { memoryClaim } from "./testing/memory-log.js";
 import { World, type Machine } from "./testing/world.js";
 
 let world: World;
@@ -110,6 +111,22 @@ describe("switchover", () => {
   });
 });
 
+/** Starts it with a claim that tells when it is on its way. */
+function startClaiming(machine: Machine): () => boolean {
+  let sent = false;
+  machine.start(
+    {},
+    {
+      claim: (end, epoch, signal) => {
+        sent = true;
+        world.log.latencyMs = 200;
+        return memoryClaim(world.log, machine.self, machine.clock)(end, epoch, signal);
+      },
+    },
+  );
+  return () => sent;
+}
+
 describe("told to stop", () => {
   test("as primary: the tail is durable, a standby takes over at once", async () => {
     await cluster();
@@ -188,6 +205,68 @@ describe("told to stop", () => {
     await world.until(() => candidate.end !== undefined, 1000);
     expect(candidate.end).toMatchObject({ unshipped: false });
     expect(world.log.last?.header.kind).toBe("release");
+  });
+
+  test("while its claim is on its way: what it wins it gives back, another takes over at once", async () => {
+    a.start();
+    await world.until(() => a.role === "Primary");
+    const sent = startClaiming(b);
+    c.start();
+    await world.until(() => b.role === "Standby" && c.role === "Standby");
+    world.log.cutOff.add("c");
+    a.crash();
+    await world.until(sent);
+    world.log.cutOff.delete("c");
+    const startedMs = world.scheduler.nowMs;
+    b.stop.abort(new Error("SIGTERM"));
+    await world.until(() => b.end !== undefined, 1000);
+    expect(b.end).toMatchObject({ reason: "Stopped", unshipped: false });
+    expect(world.log.entries.slice(-2).map(({ header }) => [header.kind, header.writer.member])).toEqual([
+      ["claim", "b"],
+      ["release", "b"],
+    ]);
+    await world.until(() => c.role === "Primary");
+    expect(world.scheduler.nowMs - startedMs).toBeLessThan(world.leaseMs);
+  });
+
+  test("while its claim is on its way and the bucket is gone: it does not wait for long, and not at all in a hurry", async () => {
+    a.start();
+    await world.until(() => a.role === "Primary");
+    for (const hurried of [false, true]) {
+      const sent = startClaiming(b);
+      world.log.latencyMs = 5;
+      await world.until(() => b.role === "Standby");
+      a.crash();
+      await world.until(sent);
+      world.log.cutOff.add("b");
+      b.stop.abort(new Error("SIGTERM"));
+      if (hurried) b.member.hurry();
+      await world.until(() => b.end !== undefined, hurried ? 10 : world.leaseMs / 3 + 10);
+      expect(b.lines.join("\n")).toContain("the outcome is not known");
+      world.log.cutOff.delete("b");
+    }
+  });
+
+  test("while claiming with a disk that is ahead of the log: the epoch is kept, so that the tail is shipped by the next start", async () => {
+    a.start();
+    await world.until(() => a.role === "Primary");
+    world.log.cutOff.add("a");
+    a.write("row");
+    a.crash();
+    world.log.cutOff.delete("a");
+    b.start();
+    await world.until(() => b.role === "Standby");
+    const sent = startClaiming(a);
+    await world.until(sent);
+    a.stop.abort(new Error("SIGTERM"));
+    await world.until(() => a.end !== undefined, 1000);
+    expect(world.log.last?.header).toMatchObject({ kind: "claim", writer: { member: "a" } });
+    world.log.latencyMs = 5;
+    // A real directory knows the claims of all its runs.
+    a.disk.ownEpoch = 2;
+    a.start();
+    await world.until(() => a.role === "Primary");
+    expect(world.rows).toEqual(["row"]);
   });
 
   test("while halted", async () => {

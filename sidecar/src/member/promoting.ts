@@ -9,6 +9,7 @@ import { look, nextAfter } from "./following.js";
 import { haltFor } from "./halts.js";
 import { pause } from "./scope.js";
 import { leave } from "./standby.js";
+import { beyondStop, giveBack } from "./stop-grace.js";
 import { Term } from "./term.js";
 import type { Watch } from "./watch.js";
 
@@ -59,17 +60,41 @@ async function claimNext(context: MemberContext, watch: Watch, split: TimeSplit)
       if (found && components.election.candidacy(components.clock.monotonicMs()) === undefined) {
         return { next: { to: "Standby", watch, reason: "another member showed a sign of life" } };
       }
-      const result = await components.claim(watch.end, watch.epoch + 1, stop);
-      split.claimTried();
-      if (result.outcome === "won") return await confirm(context, watch, result.writer);
+      const claimed = await tryClaim(context, watch, split);
+      if (claimed !== undefined) return claimed;
       components.logger.info({ slot: watch.end.slot + 1 }, "the claim was lost: the slot is taken");
     } catch (error) {
-      if (stop.aborted) continue;
+      if (stop.aborted) {
+        components.logger.warn(
+          { err: error },
+          `stopping while claiming, the outcome is not known: ${messageOf(error)}`,
+        );
+        continue;
+      }
       const next = nextAfter(context, watch, error);
       if (next !== undefined) return { next };
       await pause(components.clock, backoff.nextMs(), stop);
     }
   }
+}
+
+/**
+ * A claim that was sent may be won although nobody waits for it: told to stop, this member still waits for the outcome for a while, and gives back what it
+ * won. Undefined: lost.
+ */
+async function tryClaim(context: MemberContext, watch: Watch, split: TimeSplit): Promise<Claimed | undefined> {
+  const { components, settings, stop, hurry } = context;
+  const { clock } = components;
+  const ms = Math.min(settings.leaseMs / 3, settings.stop.shipTimeoutMs);
+  return await beyondStop({ clock, stop, hurry, ms }, async (signal) => {
+    const result = await components.claim(watch.end, watch.epoch + 1, signal);
+    split.claimTried();
+    if (result.outcome === "lost") return undefined;
+    const confirmed = await confirm(context, result.writer, signal);
+    if ("next" in confirmed || !stop.aborted) return confirmed;
+    await giveBack(context, watch, result.writer, signal);
+    return { next: await leave(context, watch) };
+  });
 }
 
 /** True if anything was there. */
@@ -86,8 +111,8 @@ async function drain(context: MemberContext, watch: Watch): Promise<boolean> {
  * A claim may have been put into a slot that was written and, long after, deleted: when this process slept for longer than the garbage collector's grace between reading
  * the end and claiming. Then the history goes on behind it. Nothing is begun before the place was looked at once more.
  */
-async function confirm(context: MemberContext, watch: Watch, writer: LogWriter): Promise<Claimed> {
-  const { components, settings, stop } = context;
+async function confirm(context: MemberContext, writer: LogWriter, signal: AbortSignal): Promise<Claimed> {
+  const { components, settings } = context;
   const { reader, logger, clock } = components;
   const backoff = new Backoff(components.random, settings.retry);
   const lost = (reason: string): Claimed => {
@@ -95,16 +120,16 @@ async function confirm(context: MemberContext, watch: Watch, writer: LogWriter):
     return { next: { to: "Syncing", reason } };
   };
   for (;;) {
-    if (stop.aborted) return { next: await leave(context, watch) };
+    signal.throwIfAborted();
     try {
-      if ((await reader.next(writer.position, stop)) !== undefined) return lost("another claim followed it at once");
-      if ((await reader.findGap(writer.position.slot + 1, stop)) === undefined) return { writer };
+      if ((await reader.next(writer.position, signal)) !== undefined) return lost("another claim followed it at once");
+      if ((await reader.findGap(writer.position.slot + 1, signal)) === undefined) return { writer };
       return lost("the history goes on behind its slot");
     } catch (error) {
-      if (stop.aborted) continue;
+      signal.throwIfAborted();
       if (hasCode(error, "LogGap") || isKind(error, "corrupt")) return lost(messageOf(error));
       logger.warn({ err: error }, `the claim could not be confirmed, trying again: ${messageOf(error)}`);
-      await pause(clock, backoff.nextMs(), stop);
+      await pause(clock, backoff.nextMs(), signal);
     }
   }
 }

@@ -214,7 +214,6 @@ export class Term {
     if (this.signal.aborted) return;
     const { memory, components } = this.#context;
     memory.fencedTotal += 1;
-    components.hooks?.fenced?.(this.epoch, reason);
     components.logger.error(
       { err: cause, epoch: this.epoch },
       `leadership of epoch ${this.epoch} is lost: ${reason}${cause === undefined ? "" : ` (${messageOf(cause)})`}`,

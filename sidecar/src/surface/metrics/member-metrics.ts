@@ -123,7 +123,7 @@ export class MemberMetrics implements BucketObserver, ShipMetrics {
     });
     this.#readCounter(
       "fenced_total",
-      "Times this member found that another had claimed while it was primary",
+      "Times this member lost leadership without giving it up: another had claimed, or it could not be renewed in time",
       () => status().fencedTotal,
     );
     this.#readCounter("master_restarts_total", "Times the master was restarted in place", () => status().restarts);
