@@ -14,17 +14,18 @@ export interface BenchBucket {
 
 export const sleep = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
 
-/** Polls `look` until it gives something; throws after `withinMs`. */
+/** Polls `look` every `everyMs` (a look costs the member processor time, too) until it gives something; throws after `withinMs`. */
 export async function until<T>(
   what: string,
   look: () => Promise<T | undefined> | T | undefined,
   withinMs = 120_000,
+  everyMs = 5,
 ): Promise<T> {
   for (const end = performance.now() + withinMs; ;) {
     const found = await look();
     if (found !== undefined) return found;
     if (performance.now() > end) throw new Error(`waited in vain for: ${what}`);
-    await sleep(5);
+    await sleep(everyMs);
   }
 }
 

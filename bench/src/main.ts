@@ -6,13 +6,16 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { cpus, release, tmpdir, totalmem } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
+import type { BucketConfig } from "../../sidecar/src/bucket/open.js";
 import { StoreServer } from "../../e2e/servers/server.js";
 import { newBucket } from "../../e2e/servers/stores.js";
+import { backlog } from "./backlog.js";
 import { barrier } from "./barrier.js";
+import { checkpoint } from "./checkpoint.js";
 import { failover } from "./failover.js";
 import { restore } from "./restore.js";
 import { table, type Row } from "./rows.js";
-import { lagAndMemory, writeRate } from "./write-rate.js";
+import { followingMemory, lagAndMemory, writeRate } from "./write-rate.js";
 
 const { values } = parseArgs({
   options: {
@@ -24,11 +27,11 @@ const { values } = parseArgs({
 const root = mkdtempSync(join(tmpdir(), "metamaster-bench-"));
 const rounds = values.quick ? 1 : 3;
 
-/** Runs `work` over a bucket of a real S3 server. */
-async function onMinio(work: (bucket: Awaited<ReturnType<typeof newBucket>>) => Promise<Row[]>): Promise<Row[]> {
+/** Runs `work` over buckets of a real S3 server. */
+async function onMinio(work: (fresh: () => Promise<BucketConfig>) => Promise<Row[]>): Promise<Row[]> {
   const server = await StoreServer.start("minio");
   try {
-    return await work(await newBucket(server));
+    return await work(() => newBucket(server));
   } finally {
     await server.stop();
   }
@@ -36,12 +39,15 @@ async function onMinio(work: (bucket: Awaited<ReturnType<typeof newBucket>>) => 
 
 const groups: Readonly<Record<string, () => Promise<Row[]>>> = {
   failover: () => failover(root, rounds),
-  barrier: () => onMinio((bucket) => barrier(root, bucket, values.quick ? 200 : 1000)),
+  barrier: () => onMinio(async (fresh) => barrier(root, await fresh(), values.quick ? 200 : 1000)),
+  backlog: () => onMinio((fresh) => backlog(root, fresh, (values.quick ? 128 : 512) << 20, rounds)),
+  checkpoint: () => onMinio(async (fresh) => checkpoint(root, await fresh(), (values.quick ? 64 : 512) << 20)),
   write: () => writeRate(root, rounds, values.quick ? 5 : 15),
   lag: () => lagAndMemory(root, values.quick ? 15 : 60),
+  following: () => followingMemory(root, values.quick ? 10 : 30),
   restore: () =>
-    onMinio((bucket) =>
-      restore(root, bucket, (values.quick ? 0.25 : Number(values["restore-gib"])) * (1 << 30), rounds),
+    onMinio(async (fresh) =>
+      restore(root, await fresh(), (values.quick ? 0.25 : Number(values["restore-gib"])) * (1 << 30), rounds),
     ),
 };
 

@@ -5,19 +5,11 @@ import type { BucketConfig } from "../../sidecar/src/bucket/open.js";
 import type { Bucket } from "../../sidecar/src/bucket/bucket.js";
 import { open } from "../../e2e/servers/stores.js";
 import { BenchMember, metamaster, until } from "./bench-member.js";
+import { listAll } from "./objects.js";
 import { median, type Row } from "./rows.js";
 
 const RANGE_BYTES = 8 << 20;
 const PARALLEL = 8;
-
-async function objects(bucket: Bucket, prefix: string): Promise<{ readonly key: string; readonly size: number }[]> {
-  const found: { key: string; size: number }[] = [];
-  for (;;) {
-    const page = await bucket.list(prefix, { startAfter: found.at(-1)?.key });
-    found.push(...page.objects);
-    if (!page.more) return found;
-  }
-}
 
 /** What anybody would write: ranges of all objects, eight at a time, each written where it belongs; nothing checked, nothing synced. */
 async function plainGet(
@@ -66,7 +58,7 @@ export async function restore(root: string, bucket: BucketConfig, bytes: number,
   const [plain, ours]: [number[], number[]] = [[], []];
   let total = 0;
   try {
-    const list = await objects(store, "tables/");
+    const list = await listAll(store, "tables/");
     total = list.reduce((sum, { size }) => sum + size, 0);
     for (let round = 0; round < rounds; round++) {
       plain.push(await plainGet(store, list, join(root, "plain")));

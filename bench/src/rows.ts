@@ -16,6 +16,19 @@ export function quantile(values: readonly number[], share: number): number {
 
 export const median = (values: readonly number[]): number => quantile(values, 0.5);
 
+/** Resident bytes as samples. */
+export function memoryRow(doing: string, residents: readonly number[]): Row {
+  const most = Math.max(...residents);
+  return {
+    what: `sidecar's resident memory, ${doing}`,
+    against: "-",
+    measured: `at most ${(most / 1e6).toFixed(0)} MB (median ${(median(residents) / 1e6).toFixed(0)} MB)`,
+    bound: "<= 150 MB",
+    holds: most <= 150e6,
+    figures: { residents },
+  };
+}
+
 export function table(rows: readonly Row[]): string {
   const lines = rows.map(
     ({ what, against, measured, bound, holds }) =>

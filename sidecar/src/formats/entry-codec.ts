@@ -57,7 +57,7 @@ export async function encodeEntry(entry: Entry, compression: Compression): Promi
   bytes.writeUInt32LE(packed.length, 16);
   bytes.set(header, PREFIX_BYTES);
   bytes.set(packed, PREFIX_BYTES + header.length);
-  if (packed !== body) release(packed);
+  if (packed !== body) for (const each of [body, packed]) release(each);
   const end = bytes.length - DIGEST_BYTES;
   const { digest, chain } = digestsOf(bytes.subarray(0, end));
   bytes.set(digest, end);
