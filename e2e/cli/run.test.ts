@@ -35,6 +35,24 @@ async function rows(url: string): Promise<unknown> {
   return ((await (await fetch(`${url}/list`)).json()) as { rows: unknown }).rows;
 }
 
+/** The newest WAL entry that holds rows, as `log show` tells of it. */
+async function expectWalShown(member: MemberProcess): Promise<void> {
+  const listed = await member.cli("log", "list", "--limit", "100", "-o", "json");
+  const entries = JSON.parse(listed.out) as { slot: number; sequences: unknown[] }[];
+  const slot = entries.findLast(({ sequences }) => sequences.length > 0)?.slot ?? -1;
+  const shown = await member.cli("log", "show", String(slot), "-o", "json");
+  const { operations } = JSON.parse(shown.out) as { operations: { type: string; wal?: object }[] };
+  expect(operations.find(({ wal }) => wal !== undefined)?.wal).toMatchObject({
+    batches: expect.any(Number) as unknown,
+    sequences: { first: expect.stringMatching(/^\d+$/) as unknown },
+    kinds: { put: expect.any(Number) as unknown },
+    columnFamilies: [{ id: 0 }],
+    incomplete: null,
+  });
+  const text = await member.cli("log", "show", String(slot));
+  expect(text.out).toMatch(/^ +\d+ batch(es)?, \d+ operations?, sequences \d+-\d+\n +put \d+$/m);
+}
+
 /** A master that needs no RocksDB to be started, stopped and killed. */
 const sleeper = (onTerm: string): string[] => [
   "/bin/sh",
@@ -77,6 +95,7 @@ test("a member from the first write to a restore, by the command line alone", as
   expect(await alpha.cli("probe")).toMatchObject({ code: 0, out: expect.stringContaining("is safe to use") });
   expect((await alpha.cli("log", "list", "--from", "0", "--limit", "1")).out).toMatch(/^0 +1 +claim +alpha/m);
   expect((await alpha.cli("log", "show", "0")).out).toMatch(/kind +claim/);
+  await expectWalShown(alpha);
   const snapshots = JSON.parse((await alpha.cli("snapshot", "list", "-o", "json")).out) as { slot: number }[];
   expect(snapshots.length).toBeGreaterThanOrEqual(2);
   expect((await alpha.cli("snapshot", "show", String(snapshots.at(-1)?.slot))).out).toContain("meta/CURRENT");

@@ -5,6 +5,8 @@ import { ByteReader } from "./byte-reader.js";
 export interface BatchRecord {
   readonly kind: BatchRecordKind;
   readonly columnFamily: number;
+  /** By the header; markers and log data are not. */
+  readonly counted: boolean;
   /** Key and value, begin and end, xid: views of the payload. */
   readonly strings: readonly Uint8Array[];
 }
@@ -49,7 +51,7 @@ export function walkBatch(payload: Uint8Array, where: string, visit?: (record: B
         throw corrupt(where, at, `a misplaced ${layout.kind}`);
       preparing = layout.kind === "endPrepare" ? undefined : layout.kind;
     }
-    visit?.({ kind: layout.kind, columnFamily, strings });
+    visit?.({ kind: layout.kind, columnFamily, counted: layout.counted, strings });
   }
   if (counted !== count) throw corrupt(where, 8, `${counted} operations, and ${count} announced`);
   const commits = kinds.has("commit") || kinds.has("commitWithTimestamp");

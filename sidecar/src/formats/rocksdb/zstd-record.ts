@@ -83,6 +83,10 @@ function decompressBlock(body: Uint8Array): Uint8Array | undefined {
   }
 }
 
+export function isFrame(bytes: Uint8Array): boolean {
+  return bytes.length >= 6 && readUint32(bytes, 0) === MAGIC;
+}
+
 /** A compressed WAL record whole. Throws `WalRecordCorrupt` for a bad frame or one of more than `bytesMax`. */
 export function decompressRecord(frame: Uint8Array, bytesMax: number): Uint8Array {
   try {

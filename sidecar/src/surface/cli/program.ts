@@ -97,7 +97,9 @@ function addHistoryCommands(program: Command, invoke: Invoke): void {
     .action(action<{ from?: number; limit: number }>(logListCommand));
   common(log.command("show"))
     .summary("show one entry")
-    .description("Shows an entry with its operations.")
+    .description(
+      "Shows an entry with its operations; of WAL also its batches: how many, their sequence numbers, and what they do in which column family.",
+    )
     .argument("<slot>", "the slot", wholeNumber)
     .action((slot: number, options: CommonOptions) => invoke(options, (context) => logShowCommand(context, slot)));
   const snapshot = program

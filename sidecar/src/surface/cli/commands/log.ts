@@ -5,6 +5,9 @@ import { approximateSize } from "../../config/units.js";
 import { table } from "../console.js";
 import type { CommandContext } from "../context.js";
 import { exitCodes } from "../exit-codes.js";
+import { plainWal, walOf, walText } from "../wal-text.js";
+
+const OPERATIONS_SHOWN = 200;
 
 export interface LogListOptions {
   readonly from?: number;
@@ -117,7 +120,13 @@ function entryText({ header, operations, position, size }: ReadEntry): string {
     `size      ${approximateSize(size)}`,
     `sequences ${sequencesText(header.sequences)}`,
     "operations",
-    ...operations.map((operation) => `  ${operationText(operation)}`),
+    ...operations.slice(0, OPERATIONS_SHOWN).flatMap((operation) => {
+      const wal = walOf(operation);
+      return [`  ${operationText(operation)}`, ...(wal === undefined ? [] : walText(wal))];
+    }),
+    ...(operations.length > OPERATIONS_SHOWN
+      ? [`  ... and ${operations.length - OPERATIONS_SHOWN} more; --output json shows all`]
+      : []),
   ].join("\n");
 }
 
@@ -149,7 +158,10 @@ function operationText(operation: Operation): string {
 
 /** Bytes as their number only. */
 function plainOperation(operation: Operation): object {
-  return "bytes" in operation ? { ...operation, bytes: operation.bytes.length } : operation;
+  const wal = walOf(operation);
+  return "bytes" in operation
+    ? { ...operation, bytes: operation.bytes.length, ...(wal === undefined ? {} : { wal: plainWal(wal) }) }
+    : operation;
 }
 
 function iso(wallMs: number): string {
