@@ -63,11 +63,16 @@ export interface Assembled {
   run(signal: AbortSignal): Promise<MemberEnd>;
 }
 
+function bootstrapOf({ adopts }: Profile): MemberSettings["bootstrap"] {
+  return adopts === undefined ? "New" : "Adopt";
+}
+
 function memberSettings({ name, nonce, profile }: AssemblyParts): MemberSettings {
   const { leaseMs } = profile;
   const defaults = defaultMemberSettings({ member: name, nonce }, leaseMs);
   return {
     ...defaults,
+    bootstrap: bootstrapOf(profile),
     health: { intervalMs: leaseMs / 8, timeoutMs: leaseMs / 8, failureThreshold: 3 },
     failover: { restartGraceMs: 2 * leaseMs, openTimeoutMs: 8 * leaseMs },
     stop: { graceMs: leaseMs, shipTimeoutMs: 2 * leaseMs },
@@ -120,7 +125,7 @@ export async function assemble(parts: AssemblyParts): Promise<Assembled> {
   };
   const replica = new LocalReplica(
     { tools, shelf: snapshots, store, run: { member: name, nonce, bootId } },
-    { bootstrap: "New", quarantine: quarantineDefaults },
+    { bootstrap: bootstrapOf(profile), quarantine: quarantineDefaults },
   );
   const put: PutSettings = { ...putDefaults, tryMs: 400, pauseMaxMs: 200 };
   const writer: WriterId = { member: name, nonce };
@@ -162,7 +167,8 @@ export async function assemble(parts: AssemblyParts): Promise<Assembled> {
       return mutation.shipper?.(shipper) ?? shipper;
     },
   };
-  const member = new Member(memberSettings(parts), mutation.components?.(components) ?? components);
+  const settings = memberSettings(parts);
+  const member = new Member(mutation.settings?.(settings) ?? settings, mutation.components?.(components) ?? components);
   return {
     member,
     run: async (runSignal) => {

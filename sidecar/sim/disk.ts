@@ -195,6 +195,29 @@ export class Disk {
     this.#journal = this.#journal.filter((change) => !touches(change));
   }
 
+  /** Nothing of what is there now is lost in a power failure. */
+  syncAll(): void {
+    for (const change of this.#journal) applyDurably(change);
+    this.#journal = [];
+    const sync = (directory: DirectoryNode): void => {
+      for (const node of directory.entries.values()) {
+        if (node.kind === "directory") sync(node);
+        else node.data.sync();
+      }
+    };
+    sync(this.#root);
+  }
+
+  /** Copies everything below `path` from another disk; the copies have times of their own. */
+  copyFrom(other: Disk, path: string): void {
+    this.makeDirectory(path);
+    for (const { name, kind } of other.list(path)) {
+      const each = `${path}/${name}`;
+      if (kind === "directory") this.copyFrom(other, each);
+      else this.append(this.create(each), other.file(each).data.view());
+    }
+  }
+
   /** `onChange` at every change right in `path`, at once; undefined if there is no such directory. */
   watch(path: string, onChange: () => void): (() => void) | undefined {
     const directory = this.#find(path);

@@ -9,6 +9,8 @@ export interface FaultParts {
   readonly profile: Profile;
   readonly machines: Machine[];
   readonly addMachine: () => void;
+  /** The cluster can live without what this machine's disk holds. */
+  readonly mayLose: (machine: Machine) => boolean;
   readonly say: (what: string) => void;
 }
 
@@ -113,6 +115,11 @@ export class Faults {
     }
   }
 
+  /** The sidecar dies so many operations after its start. */
+  dieAt(machine: Machine, operations: number): void {
+    machine.crashSidecarAt(operations, () => this.restart(machine));
+  }
+
   /** What an operator does about a machine whose master would not die, once it has. */
   mend(): void {
     for (const { member, process } of this.#parts.machines) {
@@ -155,6 +162,7 @@ export class Faults {
         machine.powerFailure();
         return this.restart(machine);
       case "wipe":
+        if (!this.#parts.mayLose(machine)) return undefined;
         machine.wipe();
         return this.restart(machine);
       case "freeze":

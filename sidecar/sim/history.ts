@@ -15,6 +15,7 @@ export class History {
   readonly #lineages: Lineage[] = [];
   /** Row n at index n - 1, with the epoch that acknowledged it first. */
   readonly #acknowledged: { readonly value: string | undefined; readonly epoch: number }[] = [];
+  readonly #existed = new Map<string, readonly string[]>();
   readonly #nowMs: () => number;
   readonly #mayOverlap: (who: string) => boolean;
   opens = 0;
@@ -27,13 +28,29 @@ export class History {
     this.#mayOverlap = mayOverlap;
   }
 
+  /** The member whose databases the history began with, if it did not begin with empty ones. */
+  get adoptedFrom(): string | undefined {
+    return this.#lineages.find(({ epoch }) => epoch === 0)?.who;
+  }
+
+  /** These rows were on a member's disk before there was a cluster: one that has such a member begins with them, and they count as acknowledged. */
+  existed(who: string, rows: readonly string[]): void {
+    this.#existed.set(who, rows);
+  }
+
   get acknowledgedRows(): number {
     return this.#acknowledged.length;
+  }
+
+  /** So many rows a master on this member's disk may not lose. */
+  rowsToKeep(who: string): number {
+    return Math.max(this.#acknowledged.length, this.#existed.get(who)?.length ?? 0);
   }
 
   /** A master opened its databases and found these rows: nothing acknowledged may be missing, and all of it must have been written before, in this order. */
   opened(who: string, epoch: number, rows: readonly string[], forgot = false): void {
     this.opens++;
+    if (this.#lineages.length === 0 && this.#existed.size > 0) this.#begin(who, epoch, rows);
     for (const [index, { value, epoch: since }] of this.#acknowledged.entries()) {
       // One that is late (its machine slept) owes nothing to epochs after its own; that it writes nothing is another rule.
       if (since > epoch || rows[index] === value) continue;
@@ -61,6 +78,22 @@ export class History {
     const lineage = { epoch, who, rows: [...rows], before: forgot ? versions : [], openedAtMs: this.#nowMs() };
     if (after === -1) this.#lineages.push(lineage);
     else this.#lineages.splice(after, 0, lineage);
+  }
+
+  /** Whoever opens first: the history begins with what a member had. */
+  #begin(who: string, epoch: number, rows: readonly string[]): void {
+    const from = [...this.#existed].find(
+      ([, had]) => had.length === rows.length && firstDifference(rows, had) === rows.length,
+    );
+    if (from === undefined) {
+      const had = [...this.#existed].map(([member, { length }]) => `${member} had ${length} rows`);
+      throw new Violation(
+        "HistoryBeginsWithTheData",
+        `${who} opened epoch ${epoch} with ${rows.length} rows; before there was a cluster ${had.join(" and ")}`,
+      );
+    }
+    this.#lineages.push({ epoch: 0, who: from[0], rows: [...rows], before: [], openedAtMs: this.#nowMs() });
+    for (const value of rows) this.#acknowledged.push({ value, epoch: 0 });
   }
 
   /** A master is about to write row `number`. */

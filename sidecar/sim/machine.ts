@@ -16,6 +16,7 @@ import { MasterProcess } from "./master/process.js";
 import { Workload } from "./master/workload.js";
 import type { Mutation } from "./mutation.js";
 import type { ObjectStore } from "./object-store.js";
+import { livePast, type Past } from "./past.js";
 import { dataDirectory, type Profile } from "./profile.js";
 import { foreignView } from "./foreign-view.js";
 import type { SeededRandom } from "./random.js";
@@ -71,6 +72,8 @@ export class Machine {
   #frozen = false;
   /** The databases are as the last master here left them, half written records and all. */
   #ownTail = false;
+  /** What was on the disk before there was a cluster. */
+  past: Past | undefined;
   /** What the next SIGKILL to a master here takes. */
   dyingMs = 0;
 
@@ -103,6 +106,23 @@ export class Machine {
         ...(profile.master.workload.note ? ["NOTE"] : []),
       ],
     };
+  }
+
+  /** Before the first start. */
+  givePast(steps: number): void {
+    const { profile, history } = this.#world;
+    this.past = livePast(this.disk, profile.master.workload, this.#random.stream("past"), this.name, steps);
+    this.#ownTail = true;
+    history.existed(this.name, this.past.rows);
+  }
+
+  /** The same databases, as somebody copied them. */
+  copyPast(from: Machine): void {
+    this.disk.copyFrom(from.disk, dataDirectory);
+    this.disk.syncAll();
+    this.past = from.past;
+    this.#ownTail = true;
+    this.#world.history.existed(this.name, from.past?.rows ?? []);
   }
 
   get running(): boolean {
@@ -193,6 +213,7 @@ export class Machine {
   wipe(): void {
     this.#world.trace.line(this.name, "WIPE");
     this.#endAll();
+    this.past = undefined;
     this.disk.wipe();
     this.disk.makeDirectory(dataDirectory);
     this.disk.syncDirectory("/");
@@ -303,7 +324,7 @@ export class Machine {
       epoch: 0,
       reopens: true,
     };
-    return new Workload(profile.master.workload, parts).look();
+    return new Workload(profile.master.workload, parts).look().length;
   }
 
   /** The disk against the log, folded independently. */

@@ -6,6 +6,7 @@ import type { Claim, ClusterIdentity, LogReader, LogWriter } from "../src/log/lo
 import type { MemberComponents } from "../src/member/context.js";
 import type { Election } from "../src/member/election.js";
 import type { Master } from "../src/member/master.js";
+import type { MemberSettings } from "../src/member/settings.js";
 import type { Follower, Shipper } from "../src/replica/replica.js";
 import type { Profile } from "./profile.js";
 import type { SeededRandom } from "./random.js";
@@ -35,6 +36,7 @@ export interface Mutation {
   readonly follower?: (follower: Follower) => Follower;
   readonly election?: (election: Election, parts: MutationParts) => Election;
   readonly master?: (master: Master) => Master;
+  readonly settings?: (settings: MemberSettings) => MemberSettings;
   readonly components?: (components: MemberComponents) => MemberComponents;
   /** What garbage is reckoned from. */
   readonly collectorImage?: (image: ImageState) => ImageState;

@@ -7,6 +7,7 @@ import { WalCursor } from "../src/formats/rocksdb/wal-cursor.js";
 import { ShippedDatabase } from "../src/replica/ship/database.js";
 import { Holds } from "../src/replica/ship/holds.js";
 import { inlineCompression } from "./compression.js";
+import { adoptBesideHistory, beginWithNothing } from "./adoption-mutations.js";
 import { companionsComeLater, companionsOutsideTheCut } from "./companion-mutations.js";
 import { withFaults, type Mutation } from "./mutation.js";
 import { overriding, patched, patchedGetter, withPutIfAbsent } from "./patching.js";
@@ -280,7 +281,12 @@ function noWatchdog(): Mutation {
 /** Nothing is ever made durable on the member's own disk. */
 function forgetToSync(): Mutation {
   return {
-    adjust: (profile) => withFaults(profile, { power: 4, crash: 1 }),
+    adjust: (profile) => ({
+      ...withFaults(profile, { power: 4, wipe: 1 }),
+      chaosMs: 10 * profile.leaseMs,
+      faultEveryMs: profile.leaseMs / 4,
+      pauseMsMax: profile.leaseMs / 2,
+    }),
     fs: (fs) =>
       overriding(fs, {
         syncDirectory: () => Promise.resolve(),
@@ -375,6 +381,8 @@ export const mutations: Readonly<Record<string, () => Mutation>> = {
   applyUnverified,
   renewWhileDead,
   adoptForeignUid,
+  adoptBesideHistory,
+  beginWithNothing,
   groupsOutliveClaims,
   acknowledgeAtOnce,
   leaseWithoutProof,

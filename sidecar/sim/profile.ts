@@ -6,6 +6,15 @@ import type { SeededRandom } from "./random.js";
 
 export const dataDirectory = "/data";
 
+interface Adoption {
+  /** Of the master that ran before. */
+  readonly steps: number;
+  /** Another member has databases too: others, or a copy of the same. */
+  readonly second: "None" | "Others" | "Copy";
+  /** So many uses of disk and bucket after its start the adopting sidecar dies. */
+  readonly diesAt: number | undefined;
+}
+
 /** All that one seed fixes before anything runs. */
 export interface Profile {
   readonly members: number;
@@ -20,6 +29,8 @@ export interface Profile {
   readonly faults?: Partial<Record<Fault, number>>;
   /** Somebody comes whose `cluster.json` is another cluster's. */
   readonly foreigner: boolean;
+  /** The first member has databases that are older than the cluster, and every member has `bootstrap: adopt`. */
+  readonly adopts: Adoption | undefined;
   readonly network: NetworkFaults;
   readonly files: FileSystemTiming;
   readonly master: MasterProfile;
@@ -56,6 +67,7 @@ export function profileOf(random: SeededRandom): Profile {
     faultEveryMs: long ? 6000 : random.pick([0.3, 1, 3]) * leaseMs,
     pauseMsMax: long ? 45_000 : 3 * leaseMs,
     foreigner: random.chance(0.1),
+    adopts: random.stream("adoption").chance(0.12) ? adoptionOf(random.stream("how it adopts")) : undefined,
     network: networkOf(random),
     files: {
       slowShare: random.pick([0, 0.02, 0.1]),
@@ -80,6 +92,14 @@ export function profileOf(random: SeededRandom): Profile {
       graceMs: graceMsMin,
       intervalMs: random.pick([300, 2000]),
     },
+  };
+}
+
+function adoptionOf(random: SeededRandom): Adoption {
+  return {
+    steps: random.between(80, 300),
+    second: random.pick(["None", "Others", "Copy"]),
+    diesAt: random.chance(0.7) ? random.between(0, 250) : undefined,
   };
 }
 

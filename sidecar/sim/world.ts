@@ -6,8 +6,9 @@ import { History } from "./history.js";
 import { Ledger } from "./ledger.js";
 import { Machine, type Surroundings } from "./machine.js";
 import { noMutation, type Mutation } from "./mutation.js";
+import { checkUntouched } from "./past.js";
 import { ObjectStore } from "./object-store.js";
-import { profileOf, type Profile } from "./profile.js";
+import { dataDirectory, profileOf, type Profile } from "./profile.js";
 import { SeededRandom } from "./random.js";
 import { Scheduler } from "./scheduler.js";
 import { Trace } from "./trace.js";
@@ -109,13 +110,14 @@ class World {
       profile: this.#profile,
       machines: this.#machines,
       addMachine: () => this.#addMachine(),
+      mayLose: ({ past }) => past === undefined || this.#ledger.filesAt(this.#ledger.lastSlot).size > 0,
       say: (what) => this.#trace.line("world", what),
     });
     this.#trace.line("world", `seed ${seed}: ${JSON.stringify(this.#profile)}`);
   }
 
   async run(): Promise<void> {
-    for (let index = 0; index < this.#profile.members; index++) this.#addMachine();
+    this.#begin();
     this.#faults.start();
     if (this.#profile.foreigner) this.#expectForeigner();
     await this.#until("chaos", this.#profile.chaosMs, () => false, true);
@@ -125,7 +127,12 @@ class World {
     for (const machine of this.#machines) machine.route.faults = noFaults;
     const limitMs = recoveryLeases * this.#profile.leaseMs + recoveryMs;
     const before = this.#history.acknowledgements;
-    await this.#until("a primary acknowledges rows again", limitMs, () => this.#progressed(before));
+    await this.#until(
+      "a primary acknowledges rows again",
+      limitMs,
+      () => this.#progressed(before) || this.#asksOperator(),
+    );
+    if (this.#asksOperator()) return;
     this.#quiet = true;
     this.#trace.line("world", "the masters fall quiet");
     await this.#until("all members agree", limitMs, () => this.#agreed());
@@ -166,10 +173,32 @@ class World {
     );
   }
 
+  #begin(): void {
+    const { members, adopts } = this.#profile;
+    for (let index = 0; index < members; index++) this.#makeMachine();
+    const [first, second] = this.#machines;
+    if (adopts !== undefined) {
+      first?.givePast(adopts.steps);
+      if (adopts.second === "Others") second?.givePast(adopts.steps);
+      if (adopts.second === "Copy" && first !== undefined) second?.copyPast(first);
+    }
+    for (const machine of this.#machines) machine.start();
+    if (adopts?.diesAt !== undefined && first !== undefined) this.#faults.dieAt(first, adopts.diesAt);
+  }
+
   #addMachine(foreign = false): void {
+    this.#makeMachine(foreign).start();
+  }
+
+  #makeMachine(foreign = false): Machine {
     const machine = new Machine(`m${this.#machines.length + 1}`, this.#surroundings, foreign);
     this.#machines.push(machine);
-    machine.start();
+    return machine;
+  }
+
+  /** It holds other databases than those that the cluster began with: nobody asked anybody to throw them away. */
+  #isStranger({ name, past }: Machine): boolean {
+    return past !== undefined && this.#profile.adopts?.second === "Others" && this.#history.adoptedFrom !== name;
   }
 
   /** Once there is a history: who comes first to an empty bucket makes it his. */
@@ -187,6 +216,15 @@ class World {
     return this.#history.acknowledgements >= before + progressRows && this.#primaries().length === 1;
   }
 
+  /** What a power failure did to databases of which nothing is in the bucket yet is for their owner to look at; all of it is still there then. */
+  #asksOperator(): boolean {
+    if (this.#ledger.filesAt(this.#ledger.lastSlot).size > 0) return false;
+    const machine = this.#machines.find(({ member }) => member?.status.halt?.code === "AdoptionDamaged");
+    if (machine === undefined) return false;
+    if (!machine.disk.exists(`${dataDirectory}/.metamaster/quarantine`)) return true;
+    throw new Violation("ForeignDataStays", `${machine.name} moved what is nowhere else`);
+  }
+
   #primaries(): Machine[] {
     return this.#machines.filter(({ member }) => member?.roles.state.role === "Primary");
   }
@@ -201,6 +239,7 @@ class World {
     return this.#machines.every((machine) => {
       if (machine === primary || machine.foreign) return true;
       const status = machine.member?.status;
+      if (this.#isStranger(machine)) return status?.trouble?.includes("is not the one that the bucket holds") === true;
       return status?.role.role === "Standby" && this.#ledger.filesAt(status.position?.slot ?? -1) === last;
     });
   }
@@ -226,6 +265,10 @@ class World {
     for (const machine of this.#machines) {
       const { disk, layout, name, foreign } = machine;
       if (foreign) continue;
+      if (machine.past !== undefined && this.#isStranger(machine)) {
+        checkUntouched(name, disk, dataDirectory, machine.past);
+        continue;
+      }
       checkDisk({ disk, layout, who: name, files, slot, how: machine === primary ? "Ahead" : "Followed" });
       const rows = machine.recoverableRows();
       const written = primary?.process?.written;

@@ -113,10 +113,10 @@ export class Workload {
     this.#opened = true;
   }
 
-  /** Counts the rows that are there, and checks them, without opening for writing. */
-  look(): number {
+  /** The rows that are there, checked, without opening for writing. */
+  look(): readonly string[] {
     this.#begin();
-    return this.#check().length;
+    return this.#check();
   }
 
   /** Writes some rows, unless something else writes just now. */
@@ -254,7 +254,7 @@ export class Workload {
 
   /** True if rows were lost. */
   #forget(): boolean {
-    const { disk, random, history } = this.#parts;
+    const { disk, random, history, who } = this.#parts;
     const { walPath } = this.#journal.settings;
     const { path } = this.#journal.settings;
     if (!disk.exists(`${path}/CURRENT`) || !disk.exists(walPath)) return false;
@@ -264,7 +264,7 @@ export class Workload {
     const file = disk.file(`${walPath}/${newest.name}`);
     const { payloads, ends } = readRecordFile(file.data.view());
     // Only the newest rows of all: none that is older than what a table holds.
-    const { families } = recover({ disk, path, walPath, who: this.#parts.who });
+    const { families } = recover({ disk, path, walPath, who });
     let flushed = 0;
     for (const { tables } of families.values()) {
       for (const { lastSequence } of tables.values()) flushed = Math.max(flushed, lastSequence);
@@ -273,7 +273,7 @@ export class Workload {
     for (let tries = random.between(0, 3); tries > 0 && kept > 0; tries--) {
       const { sequence, rows } = decodeBatch(payloads[kept - 1] ?? new Uint8Array(0));
       if (sequence <= flushed) break;
-      if (rows.some(({ key }) => Number(key.slice(1)) <= history.acknowledgedRows)) break;
+      if (rows.some(({ key }) => Number(key.slice(1)) <= history.rowsToKeep(who))) break;
       kept--;
     }
     disk.truncate(file, ends[kept - 1] ?? 0);

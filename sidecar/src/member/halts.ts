@@ -58,6 +58,7 @@ const reasonByCode: Readonly<Record<string, HaltReason>> = {
   LogGap: "LogGap",
   FormatTooNew: "FormatTooNew",
   AdoptionRefused: "AdoptionRefused",
+  AdoptionDamaged: "LocalUnusable",
   MasterWillNotDie: "MasterWillNotDie",
 };
 

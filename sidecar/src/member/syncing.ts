@@ -61,7 +61,7 @@ async function prepare(context: MemberContext): Promise<Watch> {
       );
       return new FollowerWatch("Following", await components.makeFollower(reconciled.image));
     case "Adoptable":
-      return new TailWatch("Adoptable", EMPTY_IMAGE, reader, components.sealAhead);
+      return new TailWatch("Adoptable", reconciled.image, reader, components.sealAhead);
     case "Ahead":
       break;
   }

@@ -63,3 +63,14 @@ export async function findFork(
   }
   return undefined;
 }
+
+/** Who wrote these claims, each named once. */
+export async function claimants(reader: LogReader, claims: readonly number[], signal: AbortSignal): Promise<string[]> {
+  const members = new Set<string>();
+  for (const slot of claims) {
+    const entry = await reader.read(slot, signal);
+    if (entry === undefined) throw historyMismatch(slot, "a claim is gone from it");
+    members.add(entry.header.writer.member);
+  }
+  return [...members];
+}

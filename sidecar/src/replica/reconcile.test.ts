@@ -1,6 +1,7 @@
 import { appendFile, cp, mkdir, readFile, rename, rm, stat, truncate, unlink, writeFile } from "node:fs/promises";
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
 import { logKey, SNAPSHOT_PREFIX } from "../formats/entry.js";
+import { EMPTY_IMAGE } from "../formats/image.js";
 import type { ModelDatabase } from "./ship/testing/model-database.js";
 import { deadline, differences, rowCount, World, type Member } from "./testing/world.js";
 
@@ -48,7 +49,7 @@ describe("the bucket has no history", () => {
       directory: member.directory,
       settings: { bootstrap: "Adopt" },
     });
-    expect(await adopting.reconcile()).toEqual({ state: "Adoptable" });
+    expect(await adopting.reconcile()).toEqual({ state: "Adoptable", image: EMPTY_IMAGE });
     await adopting.lead();
     expect(rowCount(await world.files())).toBe(10n);
   });

@@ -1,10 +1,10 @@
 import { MetaMasterError, messageOf } from "../base/errors.js";
 import type { ImagePath, Position } from "../formats/entry.js";
-import type { ImageState } from "../formats/image.js";
+import { EMPTY_IMAGE, type ImageState } from "../formats/image.js";
 import { findDamage, findLostCompanion, localAppends } from "./ahead.js";
 import { CompareSink } from "./compare-sink.js";
 import { setBack } from "./followed.js";
-import { findFork, findPosition, hasHistory, historyMismatch, type Fork } from "./history.js";
+import { claimants, findFork, findPosition, hasHistory, historyMismatch, type Fork } from "./history.js";
 import { preflight } from "./preflight.js";
 import { Quarantine, type Diverged, type QuarantineSettings } from "./quarantine.js";
 import type { Reconciled } from "./replica.js";
@@ -13,6 +13,7 @@ import { basesOf } from "./restore-log.js";
 import { pickBase, type RestoreBase } from "./restore-target.js";
 import { findTailGap } from "./tail-gap.js";
 import { RUNS_MAX, type LocalIdentity, type LocalState } from "./state.js";
+import type { ReplicaTools } from "./tools.js";
 
 export interface ReconcileSettings {
   readonly bootstrap: "New" | "Adopt";
@@ -81,7 +82,7 @@ export class Reconciler {
     if (!data) return { state: "Empty" };
     if (state?.role === "restoring")
       throw historyMismatch(0, "it is empty, and this directory was being restored from it");
-    if (this.#settings.bootstrap === "Adopt") return { state: "Adoptable" };
+    if (this.#settings.bootstrap === "Adopt") return { state: "Adoptable", image: EMPTY_IMAGE };
     const { databases } = this.#parts.tools.layout.layout;
     throw new MetaMasterError(
       "AdoptionRefused",
@@ -126,6 +127,8 @@ export class Reconciler {
       await this.#rememberRun(state);
       return { reconciled: { state: "Ahead", image }, identities: new Map() };
     }
+    // Then the bucket can't win: what is here is all there is, and whether to do without what is lost is not ours to say.
+    if (image.files.size === 0 && this.#settings.bootstrap === "Adopt") throw adoptionDamaged(damage);
     tools.logger.error(
       { err: damage },
       `this disk was primary and lost some of what it had shipped: ${messageOf(damage)}`,
@@ -145,6 +148,8 @@ export class Reconciler {
       `member ${by} has claimed since this disk was primary of epoch ${state.epoch}`,
     );
     const shared = await this.#imageAt(forkedAt.slot, state, signal);
+    if (shared?.files.size === 0 && this.#settings.bootstrap === "Adopt")
+      throw notInHistory(this.#parts.tools, `member ${by} has claimed before any file of theirs was in the bucket`);
     const believeTables = shared !== undefined;
     return await this.#asideAndRestore(
       { image: shared ?? end, forkedAt, state, how: "Rewound", believeTables },
@@ -219,6 +224,7 @@ export class Reconciler {
   async #unknown(signal: AbortSignal): Promise<ReconcileResult> {
     const { tools, shelf } = this.#parts;
     const image = await replayFrom(tools, undefined, await pickBase(tools, shelf, END, signal), END, signal);
+    if (image.files.size === 0) return await this.#unshipped(image, signal);
     await this.#checkRelated(image);
     tools.logger.warn(
       { slot: image.position.slot },
@@ -228,6 +234,20 @@ export class Reconciler {
       { image, forkedAt: image.position, state: undefined, how: "Repaired", believeTables: false },
       signal,
     );
+  }
+
+  /** Nothing in the bucket could replace these databases, or tell whose they are. Whoever began to adopt his own may go on with it. */
+  async #unshipped(image: ImageState, signal: AbortSignal): Promise<ReconcileResult> {
+    const { tools, run } = this.#parts;
+    const by = await claimants(tools.reader, image.claims, signal);
+    if (this.#settings.bootstrap === "Adopt" && by.every((member) => member === run.member)) {
+      tools.logger.warn(
+        { slot: image.position.slot, claims: by.length },
+        "the history was begun here and holds no file yet: the databases on this disk are adopted",
+      );
+      return { reconciled: { state: "Adoptable", image }, identities: new Map() };
+    }
+    throw notInHistory(tools, `the bucket's history, begun by ${by.join(", ")}, holds no file yet`);
   }
 
   /** A database that was never part of this cluster is not ours to move. */
@@ -314,6 +334,32 @@ export class Reconciler {
       }
     }
   }
+}
+
+function adoptionDamaged(damage: MetaMasterError): MetaMasterError {
+  return new MetaMasterError(
+    "AdoptionDamaged",
+    "corrupt",
+    `The machine was started again before anything of these databases was in the bucket, and they don't look whole: ${messageOf(damage)}`,
+    {
+      cause: damage,
+      hint: "Nothing was touched. Open them once with the master's own tools, so that RocksDB recovers what is there, or bring back a backup; then resume.",
+      details: damage.details,
+    },
+  );
+}
+
+function notInHistory({ layout }: ReplicaTools, why: string): MetaMasterError {
+  const databases = layout.layout.databases.map(({ path }) => path).join(", ");
+  return new MetaMasterError(
+    "NotInHistory",
+    "invalid",
+    `Nothing in the bucket tells what the databases on this disk are (${databases}): ${why}.`,
+    {
+      hint: "It is tried again: once the primary's first checkpoint is in the bucket they are compared with it. To begin a cluster with these databases use `bootstrap: adopt` on every member and a prefix without a history; otherwise use an empty data directory.",
+      details: { databases },
+    },
+  );
 }
 
 /** What a primary was given at its claim is an image too. */

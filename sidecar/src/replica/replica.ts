@@ -6,8 +6,11 @@ import type { Appended, Draft, LogWriter } from "../log/log.js";
 export type Reconciled =
   /** No history in the bucket, nothing on the disk: wait to be elected. */
   | { readonly state: "Empty" }
-  /** No history in the bucket, databases on the disk, `bootstrap: adopt`: the first claim ships them. */
-  | { readonly state: "Adoptable" }
+  /**
+   * No file in the bucket's history, databases on the disk, `bootstrap: adopt`: the next claim ships them. `image` is the history so far: empty, or with claims of this member
+   * that came to nothing.
+   */
+  | { readonly state: "Adoptable"; readonly image: ImageState }
   /** The disk holds exactly the image at `image.position` (followed, restored, rewound or repaired). */
   | {
       readonly state: "Following";

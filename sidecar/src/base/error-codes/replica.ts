@@ -2,6 +2,13 @@ import type { ErrorCodes } from "./error-code.js";
 
 /** Alphabetical. */
 export const replicaErrorCodes: ErrorCodes = {
+  AdoptionDamaged: {
+    kind: "corrupt",
+    meaning:
+      "The machine was started again before anything of the databases to adopt was in the bucket, and WAL seems to be missing between what they hold.",
+    remedy:
+      "Nothing was touched. Open them once with the master's own tools, so that RocksDB recovers what is there, or bring back a backup; then resume.",
+  },
   AdoptionRefused: {
     kind: "invalid",
     meaning: "There are databases on the disk, but the bucket has no history.",
@@ -112,6 +119,13 @@ export const replicaErrorCodes: ErrorCodes = {
     kind: "corrupt",
     meaning: "A MANIFEST became shorter than it was.",
     remedy: "Something besides the master changed it; let another member take over.",
+  },
+  NotInHistory: {
+    kind: "invalid",
+    meaning:
+      "There are databases on the disk of which nothing is known, and nothing in the bucket to compare them with.",
+    remedy:
+      "It is tried again: once the primary's first checkpoint is in the bucket they are compared with it. To begin a cluster with these databases use `bootstrap: adopt` on every member and a prefix without a history; otherwise use an empty data directory.",
   },
   NotRocksDb: {
     kind: "invalid",

@@ -80,7 +80,8 @@ export async function modelReconcile(disk: ModelDisk, reader: LogReader, signal:
     position = entry.position;
   }
   const last = entries.at(-1);
-  if (last === undefined) return { state: disk.rows.length === 0 ? "Empty" : "Adoptable" };
+  if (last === undefined)
+    return disk.rows.length === 0 ? { state: "Empty" } : { state: "Adoptable", image: EMPTY_IMAGE };
   const rows = rowsOf(entries);
   if (disk.ownEpoch === last.header.epoch) {
     const image = Object.assign(new ModelDisk(), { rows, position, epoch: last.header.epoch }).image;

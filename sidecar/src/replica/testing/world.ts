@@ -261,13 +261,13 @@ export class Member {
       await this.catchUp();
       end = this.follower.seen;
       epoch = this.follower.image.epoch;
-    } else if (reconciled.state === "Ahead") ({ position: end, epoch } = reconciled.image);
+    } else ({ position: end, epoch } = reconciled.image);
     this.writer = await this.claim(end, epoch + 1);
     const { position } = this.writer;
     const image =
       this.follower === undefined
         ? await this.replica.sealAhead(
-            reconciled.state === "Ahead" ? reconciled.image : EMPTY_IMAGE,
+            reconciled.state === "Ahead" || reconciled.state === "Adoptable" ? reconciled.image : EMPTY_IMAGE,
             position,
             epoch + 1,
           )

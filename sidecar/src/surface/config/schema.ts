@@ -133,10 +133,11 @@ export const configSchema = z.strictObject({
     "Async",
     ["Async"],
   ),
-  bootstrap: choice("`Adopt`: databases that are here while the bucket has no history begin it.", "New", [
+  bootstrap: choice(
+    "`Adopt`: databases that are here while the bucket has no history begin it; set it on every member, so that none without databases begins it.",
     "New",
-    "Adopt",
-  ]),
+    ["New", "Adopt"],
+  ),
   gate: choice(
     "`HoldStart`: the master runs only on the primary. `RoleAware`: it runs everywhere and watches `GET /v1/role`.",
     "HoldStart",
