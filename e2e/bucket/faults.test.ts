@@ -1,4 +1,4 @@
-import { randomBytes } from "node:crypto";
+import { createHash, randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, jest, test } from "@jest/globals";
 import { MetaMasterError } from "../../sidecar/src/base/errors.js";
@@ -197,6 +197,17 @@ function faults(name: ServerName): void {
         expect(error.hint).toBeDefined();
       }
     });
+
+    if (name !== "fake-gcs-server") {
+      test("the sha256 that a caller gives is what the store checks the body with", async () => {
+        const bytes = text("as it was sealed");
+        const sha256 = createHash("sha256").update(bytes).digest("hex");
+        expect(await direct.putIfAbsent("sealed", bytes, { sha256 })).toBe("created");
+        const error = await failure(direct.putIfAbsent("broken", text("as it was damaged"), { sha256 }));
+        expect(shown(error)).toContain("SHA256");
+        expect(await direct.head("broken", {})).toBeUndefined();
+      });
+    }
 
     test("a bucket that isn't there is BucketNotFound for every operation", async () => {
       const wrong = await open({ ...config, url: config.url.replace(/mm-[0-9a-f]+/, "mm-not-there") });

@@ -14,7 +14,7 @@ export interface Bucket {
    * Creates the object if there is none under the key. `exists`: something is there, perhaps our own earlier try: read and compare.
    * After a transient error the effect may or may not have happened (or may still happen).
    */
-  putIfAbsent(key: string, body: Uint8Array, call: CallOptions): Promise<"created" | "exists">;
+  putIfAbsent(key: string, body: Uint8Array, call: PutOptions): Promise<"created" | "exists">;
   /** Creates or replaces; in parts when large. Only for keys that name their content. */
   put(key: string, source: ByteSource, call: CallOptions): Promise<void>;
   /**
@@ -35,6 +35,11 @@ export interface CallOptions {
   readonly signal?: AbortSignal | undefined;
   /** For the whole call, milliseconds; the implementation's default if absent. */
   readonly deadlineMs?: number | undefined;
+}
+
+export interface PutOptions extends CallOptions {
+  /** The body's sha256, 64 hexadecimal digits, where the caller has it anyway: saves a pass over the body where the store's protocol wants it. */
+  readonly sha256?: string | undefined;
 }
 
 export interface GetOptions extends CallOptions {

@@ -8,6 +8,8 @@ export interface S3Api {
   putObject(request: {
     readonly key: string;
     readonly body: Uint8Array;
+    /** Of the body, if it is known. */
+    readonly sha256: string | undefined;
     readonly ifAbsent: boolean;
     readonly signal: AbortSignal;
   }): Promise<void>;

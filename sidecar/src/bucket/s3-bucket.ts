@@ -1,7 +1,7 @@
 import type { Clock } from "../base/clock.js";
 import { MetaMasterError, hasCode } from "../base/errors.js";
 import type { Random } from "../base/random.js";
-import type { Bucket, ByteSource, CallOptions, GetOptions, ListOptions, ListPage } from "./bucket.js";
+import type { Bucket, ByteSource, CallOptions, GetOptions, ListOptions, ListPage, PutOptions } from "./bucket.js";
 import { readExactly } from "./byte-source.js";
 import { withDeadline } from "./deadline.js";
 import { download } from "./download.js";
@@ -58,12 +58,13 @@ export class S3Bucket implements Bucket {
     this.#parts = new Semaphore(settings.parallelParts);
   }
 
-  async putIfAbsent(key: string, body: Uint8Array, call: CallOptions): Promise<"created" | "exists"> {
+  async putIfAbsent(key: string, body: Uint8Array, call: PutOptions): Promise<"created" | "exists"> {
     const full = this.#full(key);
     const context: ErrorContext = { url: this.url, operation: "putIfAbsent", key };
     return this.#run(context, call, transferMs(this.#settings, body.length), async (signal) => {
       try {
-        await this.#request(context, () => this.#api.putObject({ key: full, body, ifAbsent: true, signal }));
+        const { sha256 } = call;
+        await this.#request(context, () => this.#api.putObject({ key: full, body, sha256, ifAbsent: true, signal }));
         return "created";
       } catch (error) {
         if (statusOf(error) === 412) return "exists";
@@ -79,7 +80,9 @@ export class S3Bucket implements Bucket {
       if (source.size > this.#settings.partBytes) return this.#putInParts(context, full, source, signal);
       return this.#parts.use(signal, async () => {
         const body = await readExactly(source, 0, source.size);
-        await this.#request(context, () => this.#api.putObject({ key: full, body, ifAbsent: false, signal }));
+        await this.#request(context, () =>
+          this.#api.putObject({ key: full, body, sha256: undefined, ifAbsent: false, signal }),
+        );
       });
     });
   }

@@ -1,7 +1,7 @@
 import { Agent as HttpAgent } from "node:http";
 import { Agent as HttpsAgent } from "node:https";
 import { Readable } from "node:stream";
-import type { S3Client } from "@aws-sdk/client-s3";
+import type { PutObjectCommand, S3Client } from "@aws-sdk/client-s3";
 import type { S3Api, S3Upload } from "./s3-api.js";
 
 export interface S3SdkSettings {
@@ -51,6 +51,23 @@ export async function openS3Sdk(settings: S3SdkSettings): Promise<S3Api> {
   return new S3SdkApi(sdk, client, settings.bucket);
 }
 
+/** The signature covers the body's sha256, which the SDK computes unless this header is there. */
+function givePayloadHash(command: PutObjectCommand, sha256: string): void {
+  const name = "x-amz-content-sha256";
+  const add = (request: unknown): void => {
+    if (typeof request !== "object" || request === null || !("headers" in request)) return;
+    if (typeof request.headers === "object" && request.headers !== null)
+      Object.assign(request.headers, { [name]: sha256 });
+  };
+  command.middlewareStack.add(
+    (next) => (args) => {
+      add(args.request);
+      return next(args);
+    },
+    { step: "build" },
+  );
+}
+
 class S3SdkApi implements S3Api {
   readonly #sdk: Sdk;
   readonly #client: S3Client;
@@ -62,7 +79,7 @@ class S3SdkApi implements S3Api {
     this.#bucket = bucket;
   }
 
-  async putObject({ key, body, ifAbsent, signal }: Parameters<S3Api["putObject"]>[0]): Promise<void> {
+  async putObject({ key, body, sha256, ifAbsent, signal }: Parameters<S3Api["putObject"]>[0]): Promise<void> {
     const command = new this.#sdk.PutObjectCommand({
       Bucket: this.#bucket,
       Key: key,
@@ -71,6 +88,7 @@ class S3SdkApi implements S3Api {
       ContentType: "application/octet-stream",
       ...(ifAbsent ? { IfNoneMatch: "*" } : {}),
     });
+    if (sha256 !== undefined) givePayloadHash(command, sha256);
     await this.#client.send(command, { abortSignal: signal });
   }
 

@@ -1,4 +1,4 @@
-import type { Bucket, ByteSource, CallOptions, GetOptions, ListOptions, ListPage } from "./bucket.js";
+import type { Bucket, ByteSource, CallOptions, GetOptions, ListOptions, ListPage, PutOptions } from "./bucket.js";
 import type { Operation } from "./errors.js";
 
 export interface CallInfo {
@@ -24,7 +24,7 @@ export class WrappedBucket implements Bucket {
     this.#around = around;
   }
 
-  putIfAbsent(key: string, body: Uint8Array, call: CallOptions): Promise<"created" | "exists"> {
+  putIfAbsent(key: string, body: Uint8Array, call: PutOptions): Promise<"created" | "exists"> {
     return this.#around({ operation: "putIfAbsent", key, bytes: body.length }, call, (options) =>
       this.#inner.putIfAbsent(key, body, { ...call, ...options }),
     );

@@ -49,7 +49,7 @@ export function makeClaim(
     }
     const { entry, sentMs } = last;
     const slot = end.slot + 1;
-    const { outcome } = await putIntoSlot({ slot, bytes: entry.bytes }, components, settings, signal);
+    const { outcome } = await putIntoSlot({ slot, ...entry }, components, settings, signal);
     if (outcome === "taken") return { outcome: "lost" };
     const position = { slot, chain: entry.chain };
     const start = { cluster, writer, epoch, position, sentMs };

@@ -138,7 +138,7 @@ export class BucketLogWriter implements LogWriter {
     if (this.#queue[0] !== head || attention.aborted) return;
     head.sentMs ??= this.#parts.clock.monotonicMs();
     this.#encodeAhead();
-    const result = await putIntoSlot({ slot, bytes }, this.#parts, this.#settings, attention);
+    const result = await putIntoSlot({ slot, bytes, chain }, this.#parts, this.#settings, attention);
     if (this.#fenced !== undefined) return;
     if (result.outcome === "taken") {
       this.#fence(slot, result.header);

@@ -3,7 +3,7 @@ import { MetaMasterError, isKind } from "../base/errors.js";
 import type { Random } from "../base/random.js";
 import type { Bucket } from "../bucket/bucket.js";
 import { ENTRY_OBJECT_BYTES_MAX, decodeEntryHeader } from "../formats/entry-codec.js";
-import { logKey, type EntryHeader } from "../formats/entry.js";
+import { logKey, type Digest, type EntryHeader } from "../formats/entry.js";
 
 export interface PutSettings {
   /** Deadline of one try, milliseconds, besides the time its bytes take. */
@@ -47,6 +47,8 @@ export interface PutComponents {
 export interface SlotBytes {
   readonly slot: number;
   readonly bytes: Uint8Array;
+  /** sha256 of `bytes`. */
+  readonly chain: Digest;
 }
 
 export type PutOutcome =
@@ -62,17 +64,18 @@ const HOPELESS: ReadonlySet<string> = new Set(["BucketClosed", "BucketKeyInvalid
  * still take effect) and for errors that are defects.
  */
 export async function putIntoSlot(
-  { slot, bytes }: SlotBytes,
+  entry: SlotBytes,
   components: PutComponents,
   settings: PutSettings,
   signal: AbortSignal,
 ): Promise<PutOutcome> {
   const { bucket, clock, random, onTrouble } = components;
+  const { slot, bytes } = entry;
   const deadlineMs = settings.tryMs + Math.ceil((bytes.length * 1000) / settings.minBytesPerSecond);
   for (let tries = 0; ;) {
     signal.throwIfAborted();
     try {
-      const outcome = await tryOnce(bucket, { slot, bytes }, deadlineMs, signal);
+      const outcome = await tryOnce(bucket, entry, deadlineMs, signal);
       onTrouble(undefined);
       return outcome;
     } catch (error) {
@@ -93,12 +96,13 @@ function pauseAfter(error: MetaMasterError, tries: number, random: Random, setti
 
 async function tryOnce(
   bucket: Bucket,
-  { slot, bytes }: SlotBytes,
+  { slot, bytes, chain }: SlotBytes,
   deadlineMs: number,
   signal: AbortSignal,
 ): Promise<PutOutcome> {
   const key = logKey(slot);
-  if ((await bucket.putIfAbsent(key, bytes, { deadlineMs, signal })) === "created") return { outcome: "durable" };
+  const outcome = await bucket.putIfAbsent(key, bytes, { deadlineMs, signal, sha256: chain });
+  if (outcome === "created") return { outcome: "durable" };
   const found = await whatIsIn(bucket, slot, deadlineMs, signal);
   if (found === undefined) throw vanished(key, bucket.url);
   if (Buffer.compare(found.bytes, bytes) === 0) return { outcome: "durable" };
