@@ -2,7 +2,7 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-const METAMASTER = new URL("../../sidecar/bin/metamaster.js", import.meta.url).pathname;
+export const METAMASTER = new URL("../../sidecar/bin/metamaster.js", import.meta.url).pathname;
 /** As `make build` makes it. */
 const KV_MASTER = new URL("../../dist/examples/kv-master/src/main.js", import.meta.url).pathname;
 

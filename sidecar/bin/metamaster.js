@@ -53,6 +53,22 @@ function startWith(node) {
   });
 }
 
+/** As process 1 of a container we would adopt every orphan, and Node reaps none: a shell takes that place (init.sh), and starts this again as its child. */
+function leavePlaceToInit() {
+  const { env, execPath, execArgv, argv } = process;
+  if (typeof process.execve !== "function") {
+    process.stderr.write(
+      "metamaster: as process 1 this Node reaps no orphans of the master: let an init be process 1, or use Node 22.15 or newer.\n",
+    );
+    return;
+  }
+  const init = fileURLToPath(new URL("init.sh", import.meta.url));
+  const self = fileURLToPath(import.meta.url);
+  process.execve("/bin/sh", ["/bin/sh", init, execPath, ...execArgv, self, ...argv.slice(2)], env);
+}
+
+if (process.pid === 1 && process.argv[2] === "run") leavePlaceToInit();
+
 if (!existsSync(main)) fail("it is not built yet: run `make build` in the project's directory.");
 else if (newEnough(process.versions.node)) await import(main.href);
 else {

@@ -40,7 +40,7 @@ function addRun(program: Command, invoke: Invoke, signals: RunSignals): void {
   common(program.command("run"))
     .summary("run a member: follow, elect, start and replicate the master")
     .description(
-      "Runs one member of a cluster. While it is primary, COMMAND runs as its child (with METAMASTER_URL, METAMASTER_EPOCH, METAMASTER_MEMBER and METAMASTER_CLUSTER set) and is replicated. SIGTERM and SIGINT stop it gracefully with nothing lost; a second one hurries. Its exit code is the master's own where the master ended with one.",
+      "Runs one member of a cluster. While it is primary, COMMAND runs as its child (with METAMASTER_URL, METAMASTER_EPOCH, METAMASTER_MEMBER and METAMASTER_CLUSTER set) and is replicated. SIGTERM and SIGINT stop it gracefully with nothing lost; a second one hurries. As process 1 of a container it also reaps what the master orphans. Its exit code is the master's own where the master ended with one.",
     )
     .argument("[command...]", "the master's command line, after --")
     .action((command: string[], options: CommonOptions) =>
