@@ -52,7 +52,8 @@ export interface SlotBytes {
 }
 
 export type PutOutcome =
-  | { readonly outcome: "durable" }
+  /** `quiet`: the first try created it, so its body was read to the end. Otherwise a try may still be sending. */
+  | { readonly outcome: "durable"; readonly quiet: boolean }
   /** Something else is in the slot; `header` if it is a whole entry. */
   | { readonly outcome: "taken"; readonly header: EntryHeader | undefined };
 
@@ -77,7 +78,7 @@ export async function putIntoSlot(
     try {
       const outcome = await tryOnce(bucket, entry, deadlineMs, signal);
       onTrouble(undefined);
-      return outcome;
+      return outcome.outcome === "durable" ? { ...outcome, quiet: outcome.quiet && tries === 0 } : outcome;
     } catch (error) {
       signal.throwIfAborted();
       if (!(error instanceof MetaMasterError) || HOPELESS.has(error.code)) throw error;
@@ -102,10 +103,10 @@ async function tryOnce(
 ): Promise<PutOutcome> {
   const key = logKey(slot);
   const outcome = await bucket.putIfAbsent(key, bytes, { deadlineMs, signal, sha256: chain });
-  if (outcome === "created") return { outcome: "durable" };
+  if (outcome === "created") return { outcome: "durable", quiet: true };
   const found = await whatIsIn(bucket, slot, deadlineMs, signal);
   if (found === undefined) throw vanished(key, bucket.url);
-  if (Buffer.compare(found.bytes, bytes) === 0) return { outcome: "durable" };
+  if (Buffer.compare(found.bytes, bytes) === 0) return { outcome: "durable", quiet: false };
   return { outcome: "taken", header: found.header };
 }
 
