@@ -18,6 +18,7 @@ export const inlineCompression: Compression = {
     if (bytes[0] !== marker || bytes.length - 1 > maxBytes) {
       throw new MetaMasterError("CompressionCorrupt", "corrupt", "the frame is bad or too large");
     }
-    return bytes.slice(1);
+    // `slice` of a Buffer copies nothing, and the caller may give `bytes` away.
+    return new Uint8Array(bytes.subarray(1));
   },
 };

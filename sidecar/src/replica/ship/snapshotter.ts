@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
-import { hasCode, isKind, messageOf } from "../../base/errors.js";
-import type { FileHandle } from "../../base/file-system.js";
+import { hasCode, isKind, messageOf, MetaMasterError } from "../../base/errors.js";
+import type { ByteSource } from "../../bucket/bucket.js";
 import { TABLE_PREFIX, type ImagePath } from "../../formats/entry.js";
 import type { Image } from "../../formats/image-fold.js";
 import type { ImageFile, ImageState } from "../../formats/image.js";
@@ -100,13 +100,19 @@ export class Snapshotter {
     const { fs, bucket, writer } = this.#parts.tools;
     const file = await fs.open(local, "read");
     try {
-      const sha256 = await digestOf(file, size, signal);
-      const folder = path.slice(0, path.indexOf("/")).replace("@", "_");
-      const key = `${TABLE_PREFIX}${writer.epoch}/${folder}/${path.slice(path.lastIndexOf("/") + 1)}-${sha256}`;
+      // A WAL that is recycled loses its name before it is written over: what was read while it had it is what it held.
+      const { inode } = await file.stat();
       const read = async (offset: number, length: number): Promise<Uint8Array> => {
         const bytes = new Uint8Array(length);
-        return bytes.subarray(0, await file.read(bytes, offset));
+        const got = await file.read(bytes, offset);
+        if ((await fs.stat(local))?.inode === inode) return bytes.subarray(0, got);
+        throw new MetaMasterError("FileNotFound", "invalid", `${local} was removed or recycled.`, {
+          details: { path: local },
+        });
       };
+      const sha256 = await digestOf(read, size, signal);
+      const folder = path.slice(0, path.indexOf("/")).replace("@", "_");
+      const key = `${TABLE_PREFIX}${writer.epoch}/${folder}/${path.slice(path.lastIndexOf("/") + 1)}-${sha256}`;
       this.#putting.add(key);
       await bucket.put(key, { size, read }, { signal });
       return { key, size, sha256 };
@@ -128,15 +134,14 @@ export class Snapshotter {
   }
 }
 
-async function digestOf(file: FileHandle, size: number, signal: AbortSignal): Promise<string> {
+async function digestOf(read: ByteSource["read"], size: number, signal: AbortSignal): Promise<string> {
   const hash = createHash("sha256");
-  const slice = new Uint8Array(Math.min(READ_BYTES, size));
   for (let offset = 0; offset < size;) {
     signal.throwIfAborted();
-    const got = await file.read(slice.subarray(0, Math.min(slice.length, size - offset)), offset);
-    if (got === 0) break;
-    hash.update(slice.subarray(0, got));
-    offset += got;
+    const bytes = await read(offset, Math.min(READ_BYTES, size - offset));
+    if (bytes.length === 0) break;
+    hash.update(bytes);
+    offset += bytes.length;
   }
   return hash.digest("hex");
 }
