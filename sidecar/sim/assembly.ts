@@ -85,7 +85,8 @@ function memberSettings({ name, nonce, profile }: AssemblyParts): MemberSettings
 
 /** Builds one member of the product's own parts, as `main` does, over simulated ones. */
 export async function assemble(parts: AssemblyParts): Promise<Assembled> {
-  const { clock, random, logger, mutation, signal, profile, layout, nonce, name, bootId } = parts;
+  const { random, logger, mutation, signal, profile, layout, nonce, name, bootId } = parts;
+  const clock = mutation.clock?.(parts.clock) ?? parts.clock;
   const fs = mutation.fs?.(parts.fs) ?? parts.fs;
   const bucket = mutation.bucket?.(parts.bucket) ?? parts.bucket;
   const retried = retrying(bucket, {
@@ -163,7 +164,7 @@ export async function assemble(parts: AssemblyParts): Promise<Assembled> {
       return sealed;
     },
     makeShipper: (input) => {
-      const shipper: Shipper = makeShipper({ ...parts, fs }, input, retried, snapshots);
+      const shipper: Shipper = makeShipper({ ...parts, fs, clock }, input, retried, snapshots);
       return mutation.shipper?.(shipper) ?? shipper;
     },
   };
@@ -216,7 +217,7 @@ function makeShipper(parts: AssemblyParts, input: ShipperInput, bucket: Bucket, 
     },
     {
       bucket,
-      clock,
+      clock: mutation.collectorClock?.(clock) ?? clock,
       logger,
       snapshots,
       writer: input.writer,

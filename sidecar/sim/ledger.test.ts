@@ -17,9 +17,14 @@ const nonce = "0123456789abcdef0123456789abcdef";
 class Bench {
   readonly violations: string[] = [];
   readonly store: ObjectStore = new ObjectStore((change) => this.ledger.changed(change));
-  readonly ledger: Ledger = new Ledger(this.store, new Trace(() => 0), (error) => {
-    this.violations.push(error instanceof Violation ? error.invariant : String(error));
+  readonly ledger: Ledger = new Ledger({
+    store: this.store,
+    trace: new Trace(() => 0),
+    report: (error) => this.violations.push(error instanceof Violation ? error.invariant : String(error)),
+    nowMs: () => this.nowMs,
+    graceMs: 1000,
   });
+  nowMs = 0;
   readonly view: StoreView = this.store.as("x");
   #chain = "";
 
@@ -140,5 +145,22 @@ describe("the ledger", () => {
     await bench.view.delete(logKey(0));
     await new Promise((resolve) => setImmediate(resolve));
     expect(bench.violations).toEqual(["ClaimsStay"]);
+  });
+
+  test("what a trim dooms may not go before its grace is over", async () => {
+    const bench = new Bench();
+    const keys = ["tables/1/db/2", "tables/1/db/3"];
+    await bench.put({});
+    for (const key of keys) await bench.view.put(key, { size: 1, read: async () => Buffer.from("x") });
+    bench.nowMs = 500;
+    await bench.put({ kind: "trim" }, [{ type: "trim", fromSlot: 0, throughSlot: -1, keys, executedThrough: -1 }]);
+    bench.nowMs = 1400;
+    await bench.view.delete("tables/1/db/2");
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(bench.violations).toEqual(["TheDoomedStay"]);
+    bench.nowMs = 1500;
+    await bench.view.delete("tables/1/db/3");
+    await new Promise((resolve) => setImmediate(resolve));
+    expect(bench.violations).toHaveLength(1);
   });
 });

@@ -16,6 +16,18 @@ interface Slot {
   readonly groupOpen: boolean;
 }
 
+export interface LedgerParts {
+  readonly store: ObjectStore;
+  readonly trace: Trace;
+  readonly report: (error: unknown) => void;
+  readonly nowMs: () => number;
+  /** What is doomed stays for so long, whatever anybody's wall clock says. */
+  readonly graceMs: number;
+}
+
+/** Of a machine's monotonic clock, at most. */
+const driftMax = 0.01;
+
 type Trim = Extract<Operation, { type: "trim" }>;
 
 /**
@@ -26,20 +38,25 @@ export class Ledger {
   readonly #store: ObjectStore;
   readonly #trace: Trace;
   readonly #report: (error: unknown) => void;
+  readonly #nowMs: () => number;
+  readonly #graceMs: number;
   readonly #fold: Fold;
   readonly #slots: Slot[] = [];
   readonly #claims = new Map<number, { readonly slot: number; readonly member: string }>();
-  readonly #doomed = new Set<string>();
+  /** By key: when a trim named it first. */
+  readonly #doomed = new Map<string, number>();
   /** Content of all objects that ever were, by key. */
   readonly #objects = new Map<string, Uint8Array>();
   #clusterUid: string | undefined;
   #last: Promise<void> = Promise.resolve();
   #strays = 0;
 
-  constructor(store: ObjectStore, trace: Trace, report: (error: unknown) => void) {
+  constructor({ store, trace, report, nowMs, graceMs }: LedgerParts) {
     this.#store = store;
     this.#trace = trace;
     this.#report = report;
+    this.#nowMs = nowMs;
+    this.#graceMs = graceMs;
     this.#fold = new Fold((key) => this.#objects.get(key));
   }
 
@@ -81,8 +98,7 @@ export class Ledger {
     if (what === "deleted") {
       this.#trace.line("store", `${who} deleted ${key}`);
       if (key.startsWith(LOG_PREFIX)) await this.#checkDeletedSlot(key, who);
-      if (!this.#doomed.has(key)) throw new Violation("OnlyTheDoomedGo", `${who} deleted ${key}, which no trim names`);
-      return;
+      return this.#checkDeleted(key, who);
     }
     this.#trace.line("store", `${who} ${what} ${key} ${bytes.length}`);
     const before = this.#objects.get(key);
@@ -133,14 +149,26 @@ export class Ledger {
 
   #trim({ fromSlot, throughSlot, keys }: Trim, slot: number): void {
     for (let doomed = fromSlot; doomed <= throughSlot; doomed++) {
-      if (this.#slots[doomed]?.entry.header.kind !== "claim") this.#doomed.add(logKey(doomed));
+      if (this.#slots[doomed]?.entry.header.kind !== "claim") this.#doom(logKey(doomed));
     }
     const used = new Set<string>();
     for (const file of this.#fold.files.values()) if (file.kind === "object") used.add(file.key);
     for (const key of keys) {
       if (used.has(key)) throw new Violation("TheDoomedStay", `slot ${slot} dooms ${key}, which is in use`);
-      this.#doomed.add(key);
+      this.#doom(key);
     }
+  }
+
+  #doom(key: string): void {
+    if (!this.#doomed.has(key)) this.#doomed.set(key, this.#nowMs());
+  }
+
+  #checkDeleted(key: string, who: string): void {
+    const doomedMs = this.#doomed.get(key);
+    if (doomedMs === undefined) throw new Violation("OnlyTheDoomedGo", `${who} deleted ${key}, which no trim names`);
+    const afterMs = this.#nowMs() - doomedMs;
+    if (afterMs >= this.#graceMs * (1 - driftMax)) return;
+    throw new Violation("TheDoomedStay", `${who} deleted ${key} ${afterMs.toFixed(0)} ms after it was doomed`);
   }
 
   async #checkDeletedSlot(key: string, who: string): Promise<void> {

@@ -53,6 +53,12 @@ interface Sidecar {
 /** How long a machine that thawed may be late in noticing it: its watchdog and its master wake in any order. */
 const wakeMs = 50;
 
+/** Mostly as a time service leaves it; else an hour off, or as after a boot without a battery. */
+function wallOffsetMs(random: SeededRandom): number {
+  const near = random.between(-2000, 2000);
+  return random.chance(0.85) ? near : random.pick([-3_600_000, 3_600_000, -56 * 365 * 86_400_000]);
+}
+
 /** One member's machine: a disk, a clock, a way to the bucket, a sidecar process, a watchdog and a master. */
 export class Machine {
   readonly name: string;
@@ -87,7 +93,7 @@ export class Machine {
     this.clock = new MachineClock(scheduler, {
       bootMs: this.#random.between(1000, 1_000_000),
       drift: (this.#random.float() - 0.5) * 0.002,
-      wallOffsetMs: this.#random.between(-2000, 2000),
+      wallOffsetMs: wallOffsetMs(this.#random),
     });
     this.disk = new Disk(BigInt(this.#random.between(1, 1000)), () => this.clock.wallMs());
     this.disk.makeDirectory(dataDirectory);

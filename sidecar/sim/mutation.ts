@@ -38,6 +38,9 @@ export interface Mutation {
   readonly master?: (master: Master) => Master;
   readonly settings?: (settings: MemberSettings) => MemberSettings;
   readonly components?: (components: MemberComponents) => MemberComponents;
+  /** Of the whole process. */
+  readonly clock?: (clock: Clock) => Clock;
+  readonly collectorClock?: (clock: Clock) => Clock;
   /** What garbage is reckoned from. */
   readonly collectorImage?: (image: ImageState) => ImageState;
 }

@@ -128,6 +128,14 @@ function trimClaims(): Mutation {
   return { adjust: longLived, collectorImage: (image) => ({ ...image, claims: [] }) };
 }
 
+/** The time between dooming and deleting is told by the wall clock. */
+function graceByWallClock(): Mutation {
+  return {
+    adjust: (profile) => ({ ...longLived(profile), faults: { clock: 1 }, faultEveryMs: 15_000 }),
+    collectorClock: (clock) => overriding(clock, { monotonicMs: () => clock.wallMs() }),
+  };
+}
+
 /** A bit flips, and nobody looks at checksums. */
 function applyUnverified(): Mutation {
   return {
@@ -246,6 +254,14 @@ function leaseWithoutProof(): Mutation {
           return clock.monotonicMs();
         },
       }),
+  };
+}
+
+/** Leases are reckoned by the wall clock, which somebody may set. */
+function leaseByWallClock(): Mutation {
+  return {
+    adjust: (profile) => withFaults(profile, { clock: 4, cut: 1 }),
+    clock: (clock) => overriding(clock, { monotonicMs: () => clock.wallMs() }),
   };
 }
 
@@ -378,6 +394,7 @@ export const mutations: Readonly<Record<string, () => Mutation>> = {
   companionsOutsideTheCut,
   companionsComeLater,
   trimClaims,
+  graceByWallClock,
   applyUnverified,
   renewWhileDead,
   adoptForeignUid,
@@ -386,6 +403,7 @@ export const mutations: Readonly<Record<string, () => Mutation>> = {
   groupsOutliveClaims,
   acknowledgeAtOnce,
   leaseWithoutProof,
+  leaseByWallClock,
   impatientCandidate,
   noWatchdog,
   forgetToSync,

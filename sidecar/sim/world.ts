@@ -85,7 +85,13 @@ class World {
       this.#failure ??= error instanceof Error ? error : new Error(String(error));
     };
     this.#store = new ObjectStore((change) => this.#ledger.changed(change));
-    this.#ledger = new Ledger(this.#store, this.#trace, report);
+    this.#ledger = new Ledger({
+      store: this.#store,
+      trace: this.#trace,
+      report,
+      nowMs: () => scheduler.nowMs,
+      graceMs: this.#profile.retention.graceMs,
+    });
     this.#history = new History(
       () => scheduler.nowMs,
       (who) => this.#profile.onBucketLoss === "Hold" || this.#machine(who)?.justThawed === true,
