@@ -6,8 +6,8 @@ import type { ShippedDatabase } from "./database.js";
 import type { Emitter } from "./emitter.js";
 import type { GroupParts } from "./group.js";
 import type { Holds } from "./holds.js";
-import { CutMoved, type PlanParts } from "./plan.js";
-import { PlannedGroup } from "./planner.js";
+import { CutMoved } from "./plan.js";
+import { PlannedGroup, type PlanSource } from "./planner.js";
 import type { ShipSettings, ShipTools } from "./settings.js";
 import type { Snapshotter } from "./snapshotter.js";
 import { rejectAll, resolveAll, Waiters, type Batch, type Served, type Waiter } from "./waiters.js";
@@ -44,7 +44,7 @@ export interface CheckpointParts {
   readonly settings: ShipSettings;
   readonly tools: ShipTools;
   readonly emitter: Emitter;
-  readonly planParts: PlanParts;
+  readonly planSource: PlanSource;
   readonly groupParts: GroupParts;
   readonly holds: Holds;
   readonly snapshots: Snapshotter;
@@ -118,12 +118,12 @@ export class Checkpoints {
     signal: AbortSignal,
   ): Promise<void> {
     await this.#dropBackground();
-    const { holds, planParts, groupParts, tools } = this.#parts;
+    const { holds, planSource, groupParts, tools } = this.#parts;
     const startedMs = tools.clock.monotonicMs();
     const callers = this.#before.splice(0);
     try {
       const request = { mode: "held" as const, cut: cut.cut, databases, companions: true, holds: cut.holds };
-      const group = await PlannedGroup.make(request, planParts, groupParts);
+      const group = await PlannedGroup.make(request, planSource, groupParts);
       try {
         await group.upload(signal);
         await this.#emitted(group, { reason, startedMs, callers, walBytes: this.#walBytes });
@@ -145,9 +145,9 @@ export class Checkpoints {
     companions: boolean,
     signal: AbortSignal,
   ): Promise<void> {
-    const { holds, planParts, groupParts } = this.#parts;
+    const { holds, planSource, groupParts } = this.#parts;
     const request = { mode: "binding" as const, cut: cut.cut, databases, companions, holds: cut.holds };
-    const group = await PlannedGroup.make(request, planParts, groupParts);
+    const group = await PlannedGroup.make(request, planSource, groupParts);
     try {
       await group.upload(signal);
       if (holds.version !== group.plan.holds) throw new CutMoved("WAL is held");
@@ -168,6 +168,16 @@ export class Checkpoints {
     if (this.#background !== undefined) return;
     const reason = this.#due();
     if (reason !== undefined) await this.#startBackground(cut, databases, reason, signal);
+  }
+
+  /** The checkpoint under way beside the rounds keeps too much on the disk: another cut keeps less, and what was uploaded counts for it. */
+  async giveUp(): Promise<void> {
+    if (this.#background === undefined) return;
+    const { tools } = this.#parts;
+    const message = "the spool is full: the checkpoint under way is begun anew";
+    this.trouble = `checkpoint: ${message}`;
+    tools.logger.warn({ reason: this.#background.reason }, message);
+    await this.#dropBackground();
   }
 
   /** Ends what runs beside the rounds. */
@@ -197,12 +207,12 @@ export class Checkpoints {
     reason: CheckpointReason,
     signal: AbortSignal,
   ): Promise<void> {
-    const { planParts, groupParts, tools, onReady } = this.#parts;
+    const { planSource, groupParts, tools, onReady } = this.#parts;
     const request = { mode: "checkpoint" as const, cut: cut.cut, databases, companions: false, holds: cut.holds };
     const startedMs = tools.clock.monotonicMs();
     let group: PlannedGroup;
     try {
-      group = await PlannedGroup.make(request, planParts, groupParts);
+      group = await PlannedGroup.make(request, planSource, groupParts);
     } catch (error) {
       // It is still due: a later round tries again with its own cut.
       if (error instanceof CutMoved) {

@@ -1,7 +1,7 @@
 import type { Clock } from "../../base/clock.js";
 import { messageOf } from "../../base/errors.js";
 import type { ShippedDatabase } from "./database.js";
-import type { Links } from "./links.js";
+import type { Links, SpoolBytes } from "./links.js";
 import { Wakeup } from "./wakeup.js";
 
 const LOOK_MS_MIN = 250;
@@ -14,12 +14,13 @@ export interface KeeperSettings {
   readonly maxSpoolBytes: number;
   /** True while a group is half in the log: its files must stay. */
   readonly groupOpen: () => boolean;
+  readonly giveUpCheckpoint: () => Promise<void>;
   readonly onTrouble: (message: string) => void;
 }
 
 /**
  * Looks after the WALs while rounds are held up (the bucket is away, tables are being uploaded): new ones are linked, recycled ones
- * copied, and when the links keep more than the spool may hold, WALs are let go.
+ * copied, and when the links keep more than the spool may hold, a checkpoint under way or WALs are let go.
  */
 export class Keeper {
   readonly #clock: Clock;
@@ -68,9 +69,28 @@ export class Keeper {
     }
     if (nowMs - this.#lastSpoolMs < SPOOL_MS) return;
     this.#lastSpoolMs = nowMs;
-    this.spoolBytes = await this.#settings.links.spoolBytes();
-    if (this.spoolBytes <= this.#settings.maxSpoolBytes || this.#settings.groupOpen()) return;
-    for (const { wals } of this.#settings.databases) await wals.letGo();
-    this.spoolBytes = await this.#settings.links.spoolBytes();
+    await this.#bound();
+  }
+
+  /**
+   * What a checkpoint keeps that no WAL waits for goes first: it costs nothing but time. A WAL that goes costs a checkpoint that everything waits for, so
+   * WALs go only for what they take themselves.
+   */
+  async #bound(): Promise<void> {
+    const { maxSpoolBytes, groupOpen, giveUpCheckpoint, databases } = this.#settings;
+    let { wals, plans } = await this.#measure();
+    if (wals + plans > maxSpoolBytes && plans > 0) {
+      await giveUpCheckpoint();
+      ({ wals, plans } = await this.#measure());
+    }
+    if (wals <= maxSpoolBytes || groupOpen()) return;
+    for (const database of databases) await database.wals.letGo();
+    await this.#measure();
+  }
+
+  async #measure(): Promise<SpoolBytes> {
+    const bytes = await this.#settings.links.spoolBytes();
+    this.spoolBytes = bytes.wals + bytes.plans;
+    return bytes;
   }
 }

@@ -1,8 +1,16 @@
 import { MetaMasterError, hasCode } from "../../base/errors.js";
 import type { FileStat, FileSystem } from "../../base/file-system.js";
 import type { Layout } from "../layout.js";
+import { Turn } from "./turn.js";
 
 const LINKS_FOLDER = ".metamaster/links";
+
+export interface SpoolBytes {
+  /** Links and copies of WALs that are not shipped whole. */
+  readonly wals: number;
+  /** Tables and other files that checkpoints under way need. */
+  readonly plans: number;
+}
 
 /**
  * Hard links under `<data>/.metamaster/links/<database>/<file>` that keep a file's bytes after the master deleted it. A link costs no
@@ -16,6 +24,8 @@ export class Links {
   readonly #held = new Set<string>();
   /** How many plans need a table's link. */
   readonly #users = new Map<string, number>();
+  /** A link must not go between being found there and being counted. */
+  readonly #turn = new Turn();
 
   constructor(fs: FileSystem, layout: Layout) {
     this.#fs = fs;
@@ -73,20 +83,25 @@ export class Links {
   }
 
   /** Like `make`, for a file that several plans may need at once; `release` as often as this. */
-  async hold(folder: string, file: string, original: string): Promise<string> {
-    const path = await this.make(folder, file, original);
-    this.#users.set(path, (this.#users.get(path) ?? 0) + 1);
-    return path;
+  hold(folder: string, file: string, original: string): Promise<string> {
+    return this.#turn.take(async () => {
+      const path = await this.make(folder, file, original);
+      this.#users.set(path, (this.#users.get(path) ?? 0) + 1);
+      return path;
+    });
   }
 
-  async release(folder: string, file: string): Promise<void> {
-    const path = this.pathOf(folder, file);
-    const users = (this.#users.get(path) ?? 1) - 1;
-    if (users > 0) this.#users.set(path, users);
-    else {
+  release(folder: string, file: string): Promise<void> {
+    return this.#turn.take(async () => {
+      const path = this.pathOf(folder, file);
+      const users = (this.#users.get(path) ?? 1) - 1;
+      if (users > 0) {
+        this.#users.set(path, users);
+        return;
+      }
       this.#users.delete(path);
       await this.drop(folder, file);
-    }
+    });
   }
 
   /** A copy kept in the folder instead of a link (recycled WALs) counts and goes like a link. */
@@ -102,11 +117,11 @@ export class Links {
   }
 
   /** Bytes on the disk that only our links keep. */
-  async spoolBytes(): Promise<number> {
-    let bytes = 0;
+  async spoolBytes(): Promise<SpoolBytes> {
+    const bytes = { wals: 0, plans: 0 };
     for (const path of this.#held) {
       const stat = await this.#fs.stat(path);
-      if (stat?.links === 1) bytes += stat.size;
+      if (stat?.links === 1) bytes[this.#users.has(path) ? "plans" : "wals"] += stat.size;
     }
     return bytes;
   }

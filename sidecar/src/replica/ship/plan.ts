@@ -6,8 +6,8 @@ import { oldTableFileName, parseFileName } from "../../formats/rocksdb/file-name
 import { OPTIONS_BYTES_MAX, refuseOptions } from "../../formats/rocksdb/options-file.js";
 import type { Cut, ManifestMark } from "./cut.js";
 import type { ShippedDatabase } from "./database.js";
-import type { Links } from "./links.js";
 import type { Listings } from "./listing.js";
+import type { PlanLinks } from "./plan-links.js";
 import type { Shipped } from "./shipped.js";
 import type { Upload } from "./uploader.js";
 
@@ -49,7 +49,7 @@ export class CutMoved extends Error {
 
 export interface PlanParts {
   readonly fs: FileSystem;
-  readonly links: Links;
+  readonly links: PlanLinks;
   readonly listings: Listings;
   readonly shipped: Shipped;
 }

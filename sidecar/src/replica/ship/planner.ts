@@ -3,7 +3,9 @@ import { planCompanions } from "./companion-plan.js";
 import type { Cut } from "./cut.js";
 import type { ShippedDatabase } from "./database.js";
 import { closePlan, emitGroup, tablesOf, type GroupMode, type GroupParts, type GroupPlan } from "./group.js";
+import type { Links } from "./links.js";
 import { CutMoved, planDatabase, type DatabasePlan, type PlanParts, type PlannedTable } from "./plan.js";
+import { PlanLinks } from "./plan-links.js";
 import type { Uploaded } from "./uploader.js";
 
 export interface PlanRequest {
@@ -15,24 +17,32 @@ export interface PlanRequest {
   readonly holds: number;
 }
 
+/** What plans are made from; each has its own links. */
+export interface PlanSource extends Omit<PlanParts, "links"> {
+  readonly links: Links;
+}
+
 /** A plan under way: its tables are linked, then uploaded, then the group is emitted; or it is dropped. */
 export class PlannedGroup {
   readonly plan: GroupPlan;
-  readonly #planParts: PlanParts;
+  readonly #links: PlanLinks;
   readonly #parts: GroupParts;
   readonly #uploaded = new Map<PlannedTable, Uploaded>();
   #closed = false;
 
-  private constructor(plan: GroupPlan, planParts: PlanParts, parts: GroupParts) {
+  private constructor(plan: GroupPlan, links: PlanLinks, parts: GroupParts) {
     this.plan = plan;
-    this.#planParts = planParts;
+    this.#links = links;
     this.#parts = parts;
   }
 
   /** Throws `CutMoved` if the disk moves on before every link is made. */
-  static async make(request: PlanRequest, planParts: PlanParts, parts: GroupParts): Promise<PlannedGroup> {
+  static async make(request: PlanRequest, source: PlanSource, parts: GroupParts): Promise<PlannedGroup> {
     const databases: DatabasePlan[] = [];
     const { mode, cut, holds } = request;
+    const { fs, listings, shipped } = source;
+    const links = new PlanLinks(source.links);
+    const planParts = { fs, listings, shipped, links };
     try {
       for (const database of request.databases) {
         const databaseCut = cut.databases[parts.all.indexOf(database)];
@@ -40,9 +50,9 @@ export class PlannedGroup {
         if (plan !== undefined) databases.push(plan);
       }
       const companions = request.companions ? await planCompanions(cut.companions, planParts) : undefined;
-      return new PlannedGroup({ mode, cut, holds, databases, companions }, planParts, parts);
+      return new PlannedGroup({ mode, cut, holds, databases, companions }, links, parts);
     } catch (error) {
-      await new PlannedGroup({ mode, cut, holds, databases, companions: undefined }, planParts, parts).close();
+      await new PlannedGroup({ mode, cut, holds, databases, companions: undefined }, links, parts).close();
       throw error;
     }
   }
@@ -69,9 +79,6 @@ export class PlannedGroup {
     if (this.#closed) return;
     this.#closed = true;
     await closePlan(this.plan);
-    for (const { upload } of tablesOf(this.plan)) {
-      const folder = upload.folder === "_companions" ? "@companions" : upload.folder;
-      await this.#planParts.links.release(folder, upload.local.slice(upload.local.lastIndexOf("/") + 1));
-    }
+    await this.#links.release();
   }
 }

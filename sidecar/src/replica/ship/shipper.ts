@@ -121,7 +121,7 @@ export class PrimaryShipper implements Shipper {
       settings,
       tools: components,
       emitter: this.#emitter,
-      planParts: { fs, links: this.#links, listings, shipped: this.#shipped },
+      planSource: { fs, links: this.#links, listings, shipped: this.#shipped },
       groupParts: { ...this.#walParts(), all: this.#databases, shipped: this.#shipped, uploader: this.#uploader },
       holds: this.#holds,
       snapshots: this.#snapshotter,
@@ -139,6 +139,7 @@ export class PrimaryShipper implements Shipper {
       maxDelayMs: settings.wal.maxDelayMs,
       maxSpoolBytes: settings.wal.maxSpoolBytes,
       groupOpen: () => this.#emitter.groupOpen,
+      giveUpCheckpoint: () => this.#checkpoints.giveUp(),
       onTrouble: (message) => (this.#trouble = message),
     });
     this.#holds.raise({ reason: "Start", message: `epoch ${writer.epoch} begins` });

@@ -146,9 +146,13 @@ export const configSchema = z.strictObject({
   wal: z
     .strictObject({
       maxDelay: duration("A WAL byte waits at most this long before it is sent.", "500ms", { min: 1, max: MINUTE }),
-      maxSpool: size("Files kept only for shipping; past it they go and the next checkpoint heals.", "8GiB", {
-        min: 16 * MIB,
-      }),
+      maxSpool: size(
+        "Files kept only for shipping; past it a checkpoint under way is begun anew, then WALs go and the next checkpoint heals.",
+        "8GiB",
+        {
+          min: 16 * MIB,
+        },
+      ),
     })
     .prefault({})
     .meta({ description: "Shipping of the write-ahead log." }),
