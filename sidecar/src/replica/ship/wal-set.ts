@@ -52,6 +52,7 @@ export class WalSet {
   readonly #linkable = new Set<number>();
   readonly coverage = new SequenceCoverage();
   readonly #scratch = new Uint8Array(SCRATCH_BYTES);
+  readonly #spare: Uint8Array[] = [];
   /** WALs below it are obsolete by the MANIFEST of the image. */
   #floor = 0;
   /** The last batch that was checked: its first and its last sequence number. */
@@ -304,7 +305,7 @@ export class WalSet {
         await links.drop(folder, name);
         const copy = new WalCopy(tools.fs, { number: file.number, original, copy: path });
         this.#copies.set(file.number, copy);
-        await copy.advance(this.#scratchCopy());
+        await this.#advance(copy);
         links.adopt(folder, name);
       } else if (recycled === false) this.#linkable.add(file.number);
       file.moveTo(path);
@@ -329,7 +330,7 @@ export class WalSet {
       const stat = original ?? (await fs.stat(file.path));
       if (stat !== undefined) this.#see(file, stat.size);
     } else {
-      await copy.advance(this.#scratchCopy());
+      await this.#advance(copy);
       file.copyProblem = copy.problem();
       this.#see(file, copy.size);
     }
@@ -413,9 +414,14 @@ export class WalSet {
     await this.#unkeep(file);
   }
 
-  /** Copying may run beside a scan: it needs its own memory. */
-  #scratchCopy(): Uint8Array {
-    return new Uint8Array(SCRATCH_BYTES);
+  /** Copying may run beside a scan and other copies: it needs its own memory, which the next one gets. */
+  async #advance(copy: WalCopy): Promise<void> {
+    const scratch = this.#spare.pop() ?? new Uint8Array(SCRATCH_BYTES);
+    try {
+      await copy.advance(scratch);
+    } finally {
+      this.#spare.push(scratch);
+    }
   }
 }
 
