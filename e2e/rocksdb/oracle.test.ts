@@ -1,5 +1,5 @@
 import { execFile, spawn } from "node:child_process";
-import { mkdtemp, open, rm, type FileHandle } from "node:fs/promises";
+import { mkdtemp, open, rm, truncate, type FileHandle } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { basename, join } from "node:path";
 import { promisify } from "node:util";
@@ -51,6 +51,13 @@ async function compare(
   return seen;
 }
 
+/** What a follower's directory holds of them: whole records of the WAL's own number. */
+async function cutToRecords(directory: string): Promise<void> {
+  for (const wal of (await databaseFiles(directory, directory)).wals) {
+    await truncate(wal, (await ourWal(wal, 50_000)).cursor.wholeEnd);
+  }
+}
+
 suite("what the test master wrote", () => {
   const small = ["--write-buffer=65536", "--cfs=3"];
   test.each<[string, string[]]>([
@@ -91,10 +98,13 @@ suite("what the test master wrote", () => {
       expect(seen.records > 0).toBe(!flags.includes("--disable-wal"));
       expect(seen.recycled).toBe(flags.some((flag) => flag.startsWith("--recycle")));
       expect(seen.compressed).toBe(flags.includes("--wal-compression"));
-      // Opened again and closed: a new MANIFEST, a recovered WAL. Not recycled ones: RocksDB 7.8 spins for ever at their old records.
-      if (seen.recycled) return;
-      await run(master, ["write", directory, "--rows=50", ...flags.filter((flag) => !flag.startsWith("--rows"))]);
+      // As it is RocksDB 7.8 spins for ever at what a recycled WAL held before; as a follower has it, it opens (docs/reference/shipping.md).
+      if (seen.recycled) await cutToRecords(directory);
+      // Opened again and closed: a new MANIFEST, a recovered WAL.
+      const again = flags.filter((flag) => !flag.startsWith("--rows"));
+      await run(master, ["write", directory, "--rows=50", ...again]);
       await compare(directory);
+      if (seen.recycled) await run(master, ["verify", directory, "--to=3000", ...again]);
     },
     TIMEOUT_MS,
   );
