@@ -219,6 +219,8 @@ class World {
   }
 
   #progressed(before: number): boolean {
+    // Where only one member holds the data nobody else can step in for it.
+    this.#faults.mend();
     return this.#history.acknowledgements >= before + progressRows && this.#primaries().length === 1;
   }
 
