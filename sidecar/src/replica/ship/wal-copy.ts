@@ -59,6 +59,8 @@ export class WalCopy {
 
   async #toTheEnd(scratch: Uint8Array): Promise<void> {
     this.#source ??= await this.#fs.open(this.#original, "read");
+    // What an earlier step read and could not write, as on a full disk: nothing new need come for it to be missing.
+    await this.#write();
     for (;;) {
       const offset = this.#cursor.nextOffset;
       const got = await this.#source.read(scratch, offset);

@@ -298,20 +298,24 @@ export class WalSet {
     const original = `${this.directory}/${walFileName(file.number)}`;
     const folder = this.#database.name;
     const name = walFileName(file.number);
+    let recycled: boolean | undefined;
     try {
-      const recycled = await probeRecycled(tools.fs, original);
+      recycled = await probeRecycled(tools.fs, original);
       const path = await links.make(folder, name, original);
       if (recycled === true) {
         await links.drop(folder, name);
         const copy = new WalCopy(tools.fs, { number: file.number, original, copy: path });
+        await this.#advance(copy).catch((error: unknown) => copy.close().then(() => Promise.reject(error)));
         this.#copies.set(file.number, copy);
-        await this.#advance(copy);
         links.adopt(folder, name);
       } else if (recycled === false) this.#linkable.add(file.number);
+      file.copyProblem = this.#copies.get(file.number)?.problem();
       file.moveTo(path);
     } catch (error) {
       if (hasCode(error, "FileNotFound")) return;
       if (!hasCode(error, "DiskFull") && !hasCode(error, "FileSystemFailure")) throw error;
+      // The size of a recycled WAL says nothing, and its bytes may be written over while they are read: without a copy nothing of it counts.
+      if (recycled !== false) file.copyProblem = error;
       tools.logger.warn({ path: original, err: error }, "A WAL can't be kept by a link yet; it is tried again.");
       this.#parts.onTrouble(`${original} can't be linked: ${messageOf(error)}`);
     }
@@ -327,6 +331,7 @@ export class WalSet {
       return;
     }
     if (copy === undefined) {
+      if (file.copyProblem !== undefined) return;
       const stat = original ?? (await fs.stat(file.path));
       if (stat !== undefined) this.#see(file, stat.size);
     } else {
