@@ -52,6 +52,11 @@ export const surfaceErrorCodes: ErrorCodes = {
     meaning: "Too many requests wait at once.",
     remedy: "Try again; share barriers between callers.",
   },
+  Interrupted: {
+    kind: "transient",
+    meaning: "A signal ended the command before it was done.",
+    remedy: "Run the same command again; a restore goes on where it was.",
+  },
   MemberUnreachable: {
     kind: "transient",
     meaning: "The local member's HTTP does not answer.",

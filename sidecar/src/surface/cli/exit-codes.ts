@@ -22,6 +22,10 @@ export const exitCodes = {
   },
   masterAlive: { code: 9, meaning: "`run`: stopped, but the master can't be ended; it may still be writing." },
   inUse: { code: 10, meaning: "The data directory or the HTTP address is in use by another process." },
+  interrupted: {
+    code: 130,
+    meaning: "Ended by SIGINT, SIGTERM or SIGHUP before it was done; a restore begun again goes on where it was.",
+  },
   defect: { code: 70, meaning: "A defect of MetaMaster: report it with the log." },
 } as const satisfies Readonly<Record<string, ExitCode>>;
 
@@ -31,6 +35,7 @@ const byCode: Readonly<Record<string, ExitCode>> = {
   ConfigInvalid: exitCodes.usage,
   ConfigMissing: exitCodes.usage,
   DirectoryInUse: exitCodes.inUse,
+  Interrupted: exitCodes.interrupted,
   HttpAddressInvalid: exitCodes.usage,
   LeadershipLost: exitCodes.notPrimary,
   MasterWillNotDie: exitCodes.masterAlive,

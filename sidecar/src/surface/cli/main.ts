@@ -1,8 +1,14 @@
 import { openSystem } from "../compose/system.js";
 import { runCli } from "./cli.js";
+import { MetaMasterError } from "../../base/errors.js";
+import { SystemClock } from "../../base/system-clock.js";
+import { exitCodes } from "./exit-codes.js";
 import type { RunSignals } from "./commands/run.js";
 
 /** The process: the only place that touches its signals, streams and exit code. */
+
+/** A command that was told to end and has nothing to save gets so long. */
+const INTERRUPT_MS = 10_000;
 
 const STOP_SIGNALS = ["SIGTERM", "SIGINT", "SIGHUP"] as const;
 
@@ -12,8 +18,9 @@ let defectListener: ((error: unknown) => void) | undefined;
 
 for (const name of STOP_SIGNALS) {
   process.on(name, () => {
-    if (stopListener === undefined) interrupted.abort(new Error(`interrupted by ${name}`));
-    else stopListener(name);
+    if (stopListener !== undefined) stopListener(name);
+    else if (interrupted.signal.aborted) exit(exitCodes.interrupted.code);
+    else interrupt(name);
   });
 }
 // Whoever reads us may go away (`metamaster log list | head`): that is no defect.
@@ -38,6 +45,19 @@ function onDefect(error: unknown): void {
 process.on("uncaughtException", onDefect);
 process.on("unhandledRejection", onDefect);
 
+/** Ends the command by its signal; what doesn't end by that (a disk that hangs) must not keep the process. */
+function interrupt(name: string): void {
+  interrupted.abort(
+    new MetaMasterError("Interrupted", "transient", `Interrupted by ${name}.`, {
+      hint: "Run the same command again; a restore goes on where it was.",
+    }),
+  );
+  void new SystemClock().sleep(INTERRUPT_MS).then(() => {
+    process.stderr.write(`metamaster: the command did not end within ${INTERRUPT_MS / 1000} s of ${name}.\n`);
+    exit(exitCodes.interrupted.code);
+  });
+}
+
 function exit(code: number): void {
   // oxlint-disable-next-line no-restricted-properties -- this is main
   process.exit(code);
@@ -49,7 +69,7 @@ const signals: RunSignals = {
   exit,
 };
 
-process.exitCode = await runCli(
+const code = await runCli(
   process.argv.slice(2),
   {
     streams: {
@@ -63,3 +83,5 @@ process.exitCode = await runCli(
   },
   signals,
 );
+// Not by running out of work: a socket that a dead store left open must not keep the process.
+exit(code);
