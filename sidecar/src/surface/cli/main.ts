@@ -52,10 +52,13 @@ function interrupt(name: string): void {
       hint: "Run the same command again; a restore goes on where it was.",
     }),
   );
-  void new SystemClock().sleep(INTERRUPT_MS).then(() => {
-    process.stderr.write(`metamaster: the command did not end within ${INTERRUPT_MS / 1000} s of ${name}.\n`);
-    exit(exitCodes.interrupted.code);
-  });
+  void lateExit(name);
+}
+
+async function lateExit(name: string): Promise<void> {
+  await new SystemClock().sleep(INTERRUPT_MS);
+  process.stderr.write(`metamaster: the command did not end within ${INTERRUPT_MS / 1000} s of ${name}.\n`);
+  exit(exitCodes.interrupted.code);
 }
 
 function exit(code: number): void {
