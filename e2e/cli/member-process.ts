@@ -20,6 +20,8 @@ export interface MemberOptions {
   readonly more?: string;
   readonly bucket?: string;
   readonly address?: string;
+  /** Names, each that of its folder below the data directory too; in the order in which the master writes them. */
+  readonly databases?: readonly string[];
 }
 
 /** One member as a user runs it, and the command line on its configuration. */
@@ -31,7 +33,15 @@ export class MemberProcess {
   #child: ChildProcess | undefined;
   ended: Promise<{ readonly code: number | null; readonly signal: string | null }> | undefined;
 
-  constructor({ name, root, more = "", bucket = join(root, "bucket"), address = "127.0.0.1:0" }: MemberOptions) {
+  constructor(options: MemberOptions) {
+    const {
+      name,
+      root,
+      more = "",
+      bucket = join(root, "bucket"),
+      address = "127.0.0.1:0",
+      databases = ["meta"],
+    } = options;
     this.name = name;
     this.directory = join(root, name);
     this.config = join(this.directory, "metamaster.yaml");
@@ -45,8 +55,7 @@ export class MemberProcess {
       "bucket:",
       `  url: file://${bucket}`,
       "databases:",
-      "  - name: meta",
-      "    path: meta",
+      ...databases.flatMap((database) => [`  - name: ${database}`, `    path: ${database}`]),
       "election:",
       "  lease: 2s",
       "http:",
