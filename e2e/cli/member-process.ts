@@ -22,6 +22,8 @@ export interface MemberOptions {
   readonly address?: string;
   /** Names, each that of its folder below the data directory too; in the order in which the master writes them. */
   readonly databases?: readonly string[];
+  /** Of every database, below the data directory. */
+  readonly walPath?: string | undefined;
 }
 
 /** One member as a user runs it, and the command line on its configuration. */
@@ -41,6 +43,7 @@ export class MemberProcess {
       bucket = join(root, "bucket"),
       address = "127.0.0.1:0",
       databases = ["meta"],
+      walPath,
     } = options;
     this.name = name;
     this.directory = join(root, name);
@@ -55,7 +58,11 @@ export class MemberProcess {
       "bucket:",
       `  url: file://${bucket}`,
       "databases:",
-      ...databases.flatMap((database) => [`  - name: ${database}`, `    path: ${database}`]),
+      ...databases.flatMap((database) => [
+        `  - name: ${database}`,
+        `    path: ${database}`,
+        ...(walPath === undefined ? [] : [`    walPath: ${walPath}`]),
+      ]),
       "election:",
       "  lease: 2s",
       "http:",
