@@ -93,10 +93,8 @@ export class BenchMember {
     this.#ended = new Promise((resolve) => child.once("close", () => resolve()));
   }
 
-  /** `barrier: false`: the example master acknowledges without asking, so that the bench can ask by itself. */
-  startKeyValueMaster(barrier = true): void {
-    const master = [process.execPath, KV_MASTER, "--db", this.database, "--port", String(this.#masterPort)];
-    this.start("env", ...(barrier ? [] : ["-u", "METAMASTER_URL"]), ...master);
+  startKeyValueMaster(): void {
+    this.start(process.execPath, KV_MASTER, "--db", this.database, "--port", String(this.#masterPort));
   }
 
   async status(): Promise<StatusDocument | undefined> {
@@ -113,6 +111,12 @@ export class BenchMember {
       const status = await this.status();
       return status?.role === wanted ? status : undefined;
     });
+  }
+
+  async checkpoint(): Promise<void> {
+    const signal = AbortSignal.timeout(1_200_000);
+    const answer = await fetch(`${this.sidecarUrl}/v1/checkpoint`, { method: "POST", signal });
+    if (!answer.ok) throw new Error(`the checkpoint failed: ${answer.status} ${await answer.text()}`);
   }
 
   async kill(): Promise<void> {

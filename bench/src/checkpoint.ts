@@ -31,13 +31,6 @@ export async function checkpoint(root: string, bucket: BucketConfig, bytes: numb
     `db_bench ${options} --benchmarks=overwrite,flush --use_existing_db=1 --writes=${Math.ceil(rows / 100)}`,
     `touch ${mark("changed")}; exec sleep 100000`,
   ];
-  const checkpointNow = async (): Promise<void> => {
-    const answer = await fetch(`${member.sidecarUrl}/v1/checkpoint`, {
-      method: "POST",
-      signal: AbortSignal.timeout(600_000),
-    });
-    if (!answer.ok) throw new Error(`the checkpoint failed: ${answer.status} ${await answer.text()}`);
-  };
   const stored = async (): Promise<Map<string, number>> =>
     new Map(
       (await Promise.all([listAll(store, "tables/"), listAll(store, "snapshots/")]))
@@ -47,11 +40,11 @@ export async function checkpoint(root: string, bucket: BucketConfig, bytes: numb
   try {
     member.start("sh", "-c", `(${script.join("\n")}) > out 2>&1`);
     await until("the database is filled", () => existsSync(mark("filled")) || undefined, 600_000);
-    await checkpointNow();
+    await member.checkpoint();
     const [tablesBefore, storedBefore] = [tables(member.database), await stored()];
     writeFileSync(mark("go"), "");
     await until("a hundredth is changed", () => existsSync(mark("changed")) || undefined, 600_000);
-    await checkpointNow();
+    await member.checkpoint();
     const uploaded = added(await stored(), storedBefore);
     const fresh = added(tables(member.database), tablesBefore);
     return [

@@ -52,7 +52,7 @@ export async function restore(root: string, bucket: BucketConfig, bytes: number,
   const fill = `db_bench --db=${member.database} --benchmarks=fillseq --num=${rows} --value_size=4080 --compression_ratio=1 --compression_type=none > out 2>&1`;
   member.start("sh", "-c", `${fill}; touch ${done}; exec sleep 100000`);
   await until("the database is filled", () => statSync(done, { throwIfNoEntry: false }), 1_200_000);
-  await fetch(`${member.sidecarUrl}/v1/checkpoint`, { method: "POST", signal: AbortSignal.timeout(1_200_000) });
+  await member.checkpoint();
   await member.stop();
   const store = await open(bucket);
   const [plain, ours]: [number[], number[]] = [[], []];

@@ -1,16 +1,14 @@
-import { execFile } from "node:child_process";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, jest, test } from "@jest/globals";
 import { MemberProcess, until } from "../cli/member-process.js";
 import { buildTestMaster } from "../rocksdb/build.js";
 import { requireRocksdbTools } from "../rocksdb/tools.js";
+import { heard, verifiedRows } from "./test-master.js";
 
 jest.setTimeout(120_000);
 
-const run = promisify(execFile);
 const ROWS = 300;
 let program: string | undefined;
 let root: string;
@@ -38,15 +36,6 @@ const features: Readonly<Record<string, string>> = {
   "no WAL at all": "--disable-wal --flush=20",
 };
 
-function heard(member: MemberProcess): { readonly acknowledged: number; readonly opened: number | undefined } {
-  const said = member.said;
-  const opened = [...said.matchAll(/^open (\d+)$/gm)].at(-1)?.[1];
-  return {
-    acknowledged: Number([...said.matchAll(/^ack (\d+) /gm)].at(-1)?.[1] ?? 0),
-    opened: opened === undefined ? undefined : Number(opened),
-  };
-}
-
 test.each(Object.entries(features))(
   "%s: killed, taken over and restored with every acknowledged row",
   async (name, flags) => {
@@ -71,15 +60,8 @@ test.each(Object.entries(features))(
         () => member.said.slice(-4000),
       );
     };
-    const verified = async (database: string, data: string): Promise<number> => {
-      const args = ["verify", database, ...of(data).split(" ")];
-      const { stdout } = await run(master, args).catch((error: unknown) => {
-        throw new Error(`verify ${database}: ${JSON.stringify(error)}`);
-      });
-      const report = JSON.parse(stdout) as { rows: number; problems: unknown[] };
-      expect(report.problems).toEqual([]);
-      return report.rows;
-    };
+    const verified = (database: string, data: string): Promise<number> =>
+      verifiedRows(master, ["verify", database, ...of(data).split(" ")]);
     try {
       start(alpha);
       await alpha.untilRole("Primary");
@@ -89,7 +71,7 @@ test.each(Object.entries(features))(
       await alpha.ended;
       const { acknowledged } = heard(alpha);
       await reaches(beta, acknowledged + ROWS);
-      expect(heard(beta).opened).toBeGreaterThanOrEqual(acknowledged);
+      expect(heard(beta).opens.at(-1)).toBeGreaterThanOrEqual(acknowledged);
       await beta.stop();
       const last = heard(beta).acknowledged;
       const restored = join(home, "restored");

@@ -1,19 +1,17 @@
-import { execFile } from "node:child_process";
 import { randomInt } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { promisify } from "node:util";
 import { afterAll, beforeAll, expect, jest, test } from "@jest/globals";
 import { MemberProcess, until } from "../cli/member-process.js";
 import { buildTestMaster } from "../rocksdb/build.js";
 import { requireRocksdbTools } from "../rocksdb/tools.js";
+import { heard, verifiedRows } from "./test-master.js";
 
 // A journal (WAL on), a state that is applied from it (WAL off, flushed now and then, the journal trimmed after), and checkpoints of the state
 // (hard links) that the journal names: two databases and companions that are right only together.
 jest.setTimeout(300_000);
 
-const run = promisify(execFile);
 const FAILOVERS = 4;
 const FLUSH_ROWS = 60;
 let program: string | undefined;
@@ -27,26 +25,8 @@ beforeAll(async () => {
 
 afterAll(() => rmSync(root, { recursive: true, force: true }));
 
-/** The last row that a master of this member acknowledged, and the last that one of them found when it opened. */
-function heard(member: MemberProcess): { readonly acknowledged: number; readonly opens: readonly number[] } {
-  const said = member.said;
-  const last = [...said.matchAll(/^ack (\d+) /gm)].at(-1);
-  return {
-    acknowledged: Number(last?.[1] ?? 0),
-    opens: [...said.matchAll(/^open (\d+)$/gm)].map(([, row]) => Number(row)),
-  };
-}
-
-async function verify(master: string, directory: string): Promise<number> {
-  const { stdout } = await run(master, ["verify-journal", directory, `--flush=${FLUSH_ROWS}`]).catch(
-    (error: unknown) => {
-      throw new Error(`verify-journal ${directory}: ${JSON.stringify(error)}`);
-    },
-  );
-  const report = JSON.parse(stdout) as { rows: number; problems: unknown[] };
-  expect(report.problems).toEqual([]);
-  return report.rows;
-}
+const verify = (master: string, directory: string): Promise<number> =>
+  verifiedRows(master, ["verify-journal", directory, `--flush=${FLUSH_ROWS}`]);
 
 test("the hardest real master loses no acknowledged row, whenever it is killed or switched over", async () => {
   if (program === undefined) return;

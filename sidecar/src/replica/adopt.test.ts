@@ -1,7 +1,8 @@
-import { rm, unlink, writeFile } from "node:fs/promises";
+import { rm, writeFile } from "node:fs/promises";
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
 import { EMPTY_IMAGE } from "../formats/image.js";
 import type { ModelDatabase } from "./ship/testing/model-database.js";
+import { loseWal } from "./testing/lost-wal.js";
 import { rowCount, World, type Member } from "./testing/world.js";
 
 let world: World;
@@ -37,6 +38,14 @@ async function claimAndDie(): Promise<void> {
   await member.restart();
 }
 
+/** After a first claim that came to nothing: another, which the disk knows of. */
+async function claimAndWriteDown(): Promise<void> {
+  const found = await member.reconcile();
+  if (found.state !== "Adoptable") throw new Error(found.state);
+  const { position } = await member.claim(found.image.position, 2);
+  await member.replica.sealAhead(found.image, position, 2);
+}
+
 describe("an adoption that was interrupted", () => {
   test("right after its claim goes on, and nothing is moved", async () => {
     await claimAndDie();
@@ -50,10 +59,7 @@ describe("an adoption that was interrupted", () => {
 
   test("after it was written down, but before its checkpoint, goes on", async () => {
     await claimAndDie();
-    const found = await member.reconcile();
-    if (found.state !== "Adoptable") throw new Error(found.state);
-    const { position } = await member.claim(found.image.position, 2);
-    await member.replica.sealAhead(found.image, position, 2);
+    await claimAndWriteDown();
     await member.restart();
     expect(await member.reconcile()).toMatchObject({ state: "Ahead", image: { epoch: 2 } });
     await member.lead();
@@ -78,10 +84,7 @@ describe("an adoption that was interrupted", () => {
 
   test("is not undone by a claim of somebody who began with nothing", async () => {
     await claimAndDie();
-    const found = await member.reconcile();
-    if (found.state !== "Adoptable") throw new Error(found.state);
-    const { position } = await member.claim(found.image.position, 2);
-    await member.replica.sealAhead(found.image, position, 2);
+    await claimAndWriteDown();
     const empty = world.member("e");
     await empty.lead();
     await member.restart();
@@ -92,16 +95,7 @@ describe("an adoption that was interrupted", () => {
   test("by a power failure that took a WAL is not repaired from a bucket that has nothing", async () => {
     const { position } = await member.claim(EMPTY_IMAGE.position, 1);
     await member.replica.sealAhead(EMPTY_IMAGE, position, 1);
-    await database.switchWal();
-    const lost = database.walFile;
-    await database.put(7);
-    await database.switchWal();
-    await database.put(7);
-    member.bootId = "boot-2";
-    await member.restart();
-    expect((await member.reconcile()).state).toBe("Ahead");
-    await unlink(lost);
-    await member.restart();
+    await loseWal(member, database);
     expect(await code(member.reconcile())).toBe("AdoptionDamaged");
     expect(await member.fs.stat(`${member.directory}/.metamaster/quarantine`)).toBeUndefined();
     // The last WAL is still there, with its rows.

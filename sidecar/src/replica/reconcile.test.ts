@@ -3,6 +3,7 @@ import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
 import { logKey, SNAPSHOT_PREFIX } from "../formats/entry.js";
 import { EMPTY_IMAGE } from "../formats/image.js";
 import type { ModelDatabase } from "./ship/testing/model-database.js";
+import { loseWal } from "./testing/lost-wal.js";
 import { deadline, differences, rowCount, World, type Member } from "./testing/world.js";
 
 let world: World;
@@ -342,16 +343,7 @@ describe("a primary's disk", () => {
     const { member, database } = await primary();
     await member.die();
     await database.put(7);
-    await database.switchWal();
-    const lost = database.walFile;
-    await database.put(7);
-    await database.switchWal();
-    await database.put(7);
-    member.bootId = "boot-2";
-    await member.restart();
-    expect((await member.reconcile()).state).toBe("Ahead");
-    await unlink(lost);
-    await member.restart();
+    await loseWal(member, database);
     const result = await member.reconcile();
     expect(result).toMatchObject({ state: "Following", how: "Repaired", quarantine: { epoch: 1 } });
     await equalsLog(member);
