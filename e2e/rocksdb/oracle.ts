@@ -6,11 +6,7 @@ import { classify } from "../../sidecar/src/formats/rocksdb/classify-edit.js";
 import { parseCurrent, parseFileName } from "../../sidecar/src/formats/rocksdb/file-names.js";
 import { ManifestCursor } from "../../sidecar/src/formats/rocksdb/manifest-cursor.js";
 import { ManifestState } from "../../sidecar/src/formats/rocksdb/manifest-state.js";
-import {
-  BLOCK_BYTES,
-  HEADER_BYTES,
-  RECYCLABLE_HEADER_BYTES,
-} from "../../sidecar/src/formats/rocksdb/record-framing.js";
+import { recycledPadding } from "../../sidecar/src/formats/rocksdb/record-framing.js";
 import { RecordReader } from "../../sidecar/src/formats/rocksdb/record-reader.js";
 import { SequenceCoverage } from "../../sidecar/src/formats/rocksdb/sequence-coverage.js";
 import { WalCursor, type WalFeed } from "../../sidecar/src/formats/rocksdb/wal-cursor.js";
@@ -60,8 +56,7 @@ export async function ourWal(file: string, pieceBytes: number): Promise<OurWal> 
 
 /** ... unless it is one that a whole legacy header would fit in, as only recycled WALs have them. */
 function afterPadding(end: number, recycled: boolean): number {
-  const left = BLOCK_BYTES - (end % BLOCK_BYTES);
-  return recycled && left >= HEADER_BYTES && left < RECYCLABLE_HEADER_BYTES ? end + left : end;
+  return recycled ? end + recycledPadding(end) : end;
 }
 
 function payloadSizes(bytes: Uint8Array, number: number, file: string): number[] {

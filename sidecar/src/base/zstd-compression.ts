@@ -8,6 +8,7 @@ import {
 } from "node:zlib";
 import type { Compression } from "./compression.js";
 import { MetaMasterError, messageOf } from "./errors.js";
+import { errnoOf } from "./node-file-errors.js";
 
 /**
  * Below this many input bytes the main thread does it itself: measured (Node 24, 2 cores), a thread's round trip costs 0.25 ms, and
@@ -56,11 +57,7 @@ export class ZstdCompression implements Compression {
   async decompress(bytes: Uint8Array, maxBytes: number): Promise<Uint8Array> {
     let result: Decompressed;
     try {
-      result = await decompressWithInfo(bytes, Math.min(CHUNK_BYTES_MAX, maxBytes + 1), {
-        // zlib refuses a limit of 0.
-        maxOutputLength: Math.max(1, maxBytes),
-        params: { [constants.ZSTD_d_windowLogMax]: WINDOW_LOG_MAX },
-      });
+      result = await decompressWithInfo(bytes, maxBytes);
     } catch (error) {
       throw corrupt(explain(error, maxBytes), bytes.length, error);
     }
@@ -82,13 +79,20 @@ function isDecompressed(result: object): result is Decompressed {
   return "buffer" in result && Buffer.isBuffer(result.buffer) && "engine" in result;
 }
 
-async function decompressWithInfo(bytes: Uint8Array, chunkSize: number, options: ZstdOptions): Promise<Decompressed> {
-  const withInfo = { ...options, info: true };
+async function decompressWithInfo(bytes: Uint8Array, maxBytes: number): Promise<Decompressed> {
+  const withInfo = {
+    // zlib refuses a limit of 0.
+    maxOutputLength: Math.max(1, maxBytes),
+    params: { [constants.ZSTD_d_windowLogMax]: WINDOW_LOG_MAX },
+    info: true,
+  };
+  // zlib refuses chunks below 64.
+  const chunkSize = Math.max(64, Math.min(CHUNK_BYTES_MAX, maxBytes + 1));
   const result: object =
     bytes.length <= SYNC_BYTES_MAX
       ? zstdDecompressSync(bytes, withInfo)
       : await new Promise((resolve, reject) => {
-          zstdDecompress(bytes, { ...withInfo, chunkSize: Math.max(64, chunkSize) }, (error, output) =>
+          zstdDecompress(bytes, { ...withInfo, chunkSize }, (error, output) =>
             error === null ? resolve(output) : reject(error),
           );
         });
@@ -97,9 +101,9 @@ async function decompressWithInfo(bytes: Uint8Array, chunkSize: number, options:
 }
 
 function explain(error: unknown, maxBytes: number): string {
-  const tooLarge =
-    typeof error === "object" && error !== null && "code" in error && error.code === "ERR_BUFFER_TOO_LARGE";
-  return tooLarge ? `it gives more than ${maxBytes} bytes` : messageOf(error).toLowerCase();
+  return errnoOf(error) === "ERR_BUFFER_TOO_LARGE"
+    ? `it gives more than ${maxBytes} bytes`
+    : messageOf(error).toLowerCase();
 }
 
 function corrupt(why: string, size: number, cause?: unknown): MetaMasterError {

@@ -9,7 +9,7 @@ export interface S3Api {
     readonly key: string;
     readonly body: Uint8Array;
     /** Of the body, if it is known. */
-    readonly sha256: string | undefined;
+    readonly sha256?: string | undefined;
     readonly ifAbsent: boolean;
     readonly signal: AbortSignal;
   }): Promise<void>;

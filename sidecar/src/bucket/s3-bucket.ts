@@ -80,9 +80,7 @@ export class S3Bucket implements Bucket {
       if (source.size > this.#settings.partBytes) return this.#putInParts(context, full, source, signal);
       return this.#parts.use(signal, async () => {
         const body = await readExactly(source, 0, source.size);
-        await this.#request(context, () =>
-          this.#api.putObject({ key: full, body, sha256: undefined, ifAbsent: false, signal }),
-        );
+        await this.#request(context, () => this.#api.putObject({ key: full, body, ifAbsent: false, signal }));
       });
     });
   }

@@ -51,17 +51,15 @@ export async function openS3Sdk(settings: S3SdkSettings): Promise<S3Api> {
   return new S3SdkApi(sdk, client, settings.bucket);
 }
 
+function hasHeaders(request: unknown): request is { readonly headers: Record<string, string> } {
+  return typeof request === "object" && request !== null && "headers" in request;
+}
+
 /** The signature covers the body's sha256, which the SDK computes unless this header is there. */
 function givePayloadHash(command: PutObjectCommand, sha256: string): void {
-  const name = "x-amz-content-sha256";
-  const add = (request: unknown): void => {
-    if (typeof request !== "object" || request === null || !("headers" in request)) return;
-    if (typeof request.headers === "object" && request.headers !== null)
-      Object.assign(request.headers, { [name]: sha256 });
-  };
   command.middlewareStack.add(
     (next) => (args) => {
-      add(args.request);
+      if (hasHeaders(args.request)) args.request.headers["x-amz-content-sha256"] = sha256;
       return next(args);
     },
     { step: "build" },

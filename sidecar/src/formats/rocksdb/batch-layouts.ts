@@ -1,3 +1,6 @@
+/** WriteBatch header: sequence fixed64, count fixed32 (db/write_batch.cc). */
+export const BATCH_HEADER_BYTES = 12;
+
 export type BatchRecordKind =
   | "put"
   | "delete"

@@ -1,11 +1,10 @@
-import { batchLayouts } from "./batch-layouts.js";
+import { BATCH_HEADER_BYTES, batchLayouts } from "./batch-layouts.js";
 
 const STRINGS = 3;
 const FAMILY = 4;
 const BLOB = 8;
 const UNKNOWN = 0xff;
 const VARINT_SHIFT_MAX = 28;
-const BATCH_HEADER_BYTES = 12;
 
 /** What scanning needs to know of each tag, in a byte. */
 const tags = new Uint8Array(256).fill(UNKNOWN);

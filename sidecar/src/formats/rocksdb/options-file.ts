@@ -3,6 +3,9 @@ import { MetaMasterError } from "../../base/errors.js";
 /** A file of ten thousand column families has some 60 MB. */
 export const OPTIONS_BYTES_MAX = 64 * 1024 * 1024;
 
+export const BLOB_DIRECT_WRITE_HINT =
+  "Turn blob direct write off; blob files written by flushes and compactions are supported.";
+
 /** Options of an OPTIONS file that name directories, and what makes them mean the database's own. */
 const directoryOptions: ReadonlyMap<string, string> = new Map([
   ["wal_dir", ""],
@@ -71,7 +74,7 @@ export function refuseOptions(bytes: Uint8Array, path: string): void {
     "invalid",
     `${path} sets enable_blob_direct_write: the values would be in neither the WAL nor a file that the MANIFEST knows.`,
     {
-      hint: "Turn blob direct write off; blob files written by flushes and compactions are supported.",
+      hint: BLOB_DIRECT_WRITE_HINT,
       details: { path },
     },
   );

@@ -5,6 +5,12 @@ export const HEADER_BYTES = 7;
 /** The same and the low 32 bits of the log number; the CRC covers type, log number and payload. */
 export const RECYCLABLE_HEADER_BYTES = 11;
 
+/** Bytes of zeros at `offset` that end a block of a recycled WAL although a legacy header would fit there; 0 where there are none. */
+export function recycledPadding(offset: number): number {
+  const left = BLOCK_BYTES - (offset % BLOCK_BYTES);
+  return left >= HEADER_BYTES && left < RECYCLABLE_HEADER_BYTES ? left : 0;
+}
+
 export const recordType = {
   /** Never written; what preallocated, unwritten space looks like. */
   zero: 0,

@@ -1,4 +1,5 @@
 import type { MetaMasterError } from "../../base/errors.js";
+import { BATCH_HEADER_BYTES } from "./batch-layouts.js";
 import { BatchScan, type BatchFault } from "./batch-scan.js";
 import { ByteReader, readUint32 } from "./byte-reader.js";
 import { recordType, type RecordState, type Refusal } from "./record-framing.js";
@@ -7,8 +8,6 @@ import { walProblem } from "./wal-problem.js";
 import { WalRecords } from "./wal-records.js";
 import { WHOLE_FRAME_BYTES_MAX, startOfRecord } from "./zstd-record.js";
 
-/** WriteBatch header: sequence fixed64, count fixed32 (db/write_batch.cc). */
-const BATCH_HEADER_BYTES = 12;
 /** kMaxSequenceNumber is 2^56 - 1 (db/dbformat.h). */
 const SEQUENCE_HIGH_MAX = 0x00ffffff;
 const COLUMN_FAMILIES_WITH_TIMESTAMPS_MAX = 100_000;

@@ -1,10 +1,11 @@
 import { MetaMasterError } from "../../base/errors.js";
+import { BLOB_DIRECT_WRITE_HINT } from "./options-file.js";
 import type { Feature, RecordState } from "./record-framing.js";
 
 const unsupported: Record<Feature, { readonly code: string; readonly hint: string }> = {
   blobReference: {
     code: "BlobReferencesInWal",
-    hint: "Turn blob direct write off; blob files written by flushes and compactions are supported.",
+    hint: BLOB_DIRECT_WRITE_HINT,
   },
   batchTag: {
     code: "WriteBatchUnsupported",

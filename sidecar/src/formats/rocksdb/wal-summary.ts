@@ -1,6 +1,6 @@
 import { messageOf } from "../../base/errors.js";
 import type { BatchRecordKind } from "./batch-layouts.js";
-import { BLOCK_BYTES, HEADER_BYTES, RECYCLABLE_HEADER_BYTES, recordType } from "./record-framing.js";
+import { recordType, recycledPadding } from "./record-framing.js";
 import { RecordReader, type RecordSink } from "./record-reader.js";
 import { walkBatch } from "./write-batch.js";
 import { decompressRecord, isFrame } from "./zstd-record.js";
@@ -47,9 +47,8 @@ export function summarizeWal({ file, number, offset, bytes }: WalPiece): WalSumm
 
 /** Only recycled WALs pad a block's end with zeros that a whole header would fit in. */
 function startsInPadding(offset: number, bytes: Uint8Array): boolean {
-  const left = BLOCK_BYTES - (offset % BLOCK_BYTES);
-  if (left < HEADER_BYTES || left >= RECYCLABLE_HEADER_BYTES || bytes.length < left) return false;
-  return bytes.subarray(0, left).every((byte) => byte === 0);
+  const left = recycledPadding(offset);
+  return left > 0 && bytes.length >= left && bytes.subarray(0, left).every((byte) => byte === 0);
 }
 
 class Counter implements RecordSink {

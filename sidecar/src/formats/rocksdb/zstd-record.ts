@@ -1,5 +1,6 @@
 import { zstdDecompressSync } from "node:zlib";
 import { MetaMasterError, messageOf } from "../../base/errors.js";
+import { errnoOf } from "../../base/node-file-errors.js";
 import { readUint32 } from "./byte-reader.js";
 
 /** A zstd block gives at most this much, and is never longer than it. */
@@ -29,12 +30,8 @@ export function startOfRecord(frame: Uint8Array, complete: boolean): RecordStart
   try {
     return { bytes: zstdDecompressSync(frame, { maxOutputLength: WHOLE_RECORD_BYTES_MAX }), whole: true };
   } catch (error) {
-    return hasErrorCode(error, "ERR_BUFFER_TOO_LARGE") ? first : undefined;
+    return errnoOf(error) === "ERR_BUFFER_TOO_LARGE" ? first : undefined;
   }
-}
-
-function hasErrorCode(error: unknown, code: string): boolean {
-  return typeof error === "object" && error !== null && "code" in error && error.code === code;
 }
 
 const maxOutput = { maxOutputLength: BLOCK_BYTES_MAX };
@@ -44,7 +41,7 @@ const maxOutput = { maxOutputLength: BLOCK_BYTES_MAX };
  * A compressed WAL's logical record is one frame; its batch header is in that block, so that a record of any size costs 128 KiB at most.
  */
 function firstBlockOfFrame(frame: Uint8Array): RecordStart | undefined {
-  if (frame.length < 6 || readUint32(frame, 0) !== MAGIC) return undefined;
+  if (!isFrame(frame)) return undefined;
   const descriptor = frame[4]!;
   const single = (descriptor >>> 5) & 1;
   if ((descriptor & 0b1011) !== 0) return undefined; // a dictionary, or the reserved bit

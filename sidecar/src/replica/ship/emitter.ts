@@ -53,9 +53,13 @@ export class Emitter {
     this.check();
   }
 
+  get busy(): boolean {
+    return this.#inFlight.length > 0;
+  }
+
   /** Resolves when nothing is in flight. */
   async quiet(): Promise<void> {
-    while (this.#inFlight.length > 0) await this.#inFlight[0];
+    while (this.busy) await this.#inFlight[0];
     this.check();
   }
 

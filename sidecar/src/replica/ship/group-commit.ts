@@ -1,5 +1,6 @@
-import { NO_LONGER, type Clock } from "../../base/clock.js";
+import type { Clock } from "../../base/clock.js";
 import type { Waiters } from "./waiters.js";
+import { Wakeup } from "./wakeup.js";
 
 /** How much of a put's time the first caller may be kept waiting for the others. */
 const WAIT_SHARE = 0.75;
@@ -38,24 +39,21 @@ export class GroupCommit {
     this.#expected = callers + this.#waiters.count;
   }
 
+  get expectsMore(): boolean {
+    return this.#waiters.count < this.#expected;
+  }
+
   async gather(signal: AbortSignal): Promise<void> {
     const waitMs = Math.min(WAIT_MS_MAX, this.#putMs * WAIT_SHARE);
-    if (this.#waiters.count >= this.#expected || waitMs === 0) return;
+    if (!this.expectsMore || waitMs === 0) return;
     if (this.#toPass > 0) {
       this.#toPass--;
       return;
     }
-    const late = new AbortController();
-    const sleep = this.#clock.sleep(waitMs, AbortSignal.any([signal, late.signal]));
-    try {
-      await Promise.race([sleep, this.#waiters.reach(this.#expected)]);
-    } finally {
-      late.abort(NO_LONGER);
-      // Over, or cut short by us; by `signal` it has been thrown above.
-      await sleep.catch(() => undefined);
-    }
-    const inVain = this.#waiters.count < this.#expected;
-    this.#passes = inVain ? Math.min(PASS_MAX, Math.max(1, this.#passes * 2)) : 0;
+    const all = new Wakeup(this.#clock);
+    this.#waiters.onReach(this.#expected, () => all.wake());
+    await all.sleep(waitMs, signal);
+    this.#passes = this.expectsMore ? Math.min(PASS_MAX, Math.max(1, this.#passes * 2)) : 0;
     this.#toPass = this.#passes;
   }
 }

@@ -269,7 +269,8 @@ export class PrimaryShipper implements Shipper {
   async #round(): Promise<"shipped" | "nothing" | "failed"> {
     await this.#emitter.room();
     // The later the cut, the more callers it serves; an entry worth encoding while another is in flight is not held up.
-    if (this.#barriers.any && (await this.#peek()) < GATHER_BYTES_MAX) {
+    const more = this.#emitter.busy || this.#groupCommit.expectsMore;
+    if (this.#barriers.any && more && (await this.#peek()) < GATHER_BYTES_MAX) {
       await this.#emitter.quiet();
       await this.#groupCommit.gather(this.#life.signal);
     }

@@ -19,7 +19,7 @@ export interface Served<T> {
 export class Waiters<T> {
   readonly #clock: Clock;
   #waiting: Waiter<T>[] = [];
-  #reach: { readonly count: number; readonly resolve: () => void } | undefined;
+  #reach: { readonly count: number; readonly reached: () => void } | undefined;
 
   constructor(clock: Clock) {
     this.#clock = clock;
@@ -33,12 +33,9 @@ export class Waiters<T> {
     return this.#waiting.length;
   }
 
-  /** Resolves when so many wait; only the newest call's promise does. */
-  reach(count: number): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    if (this.#waiting.length >= count) resolve();
-    this.#reach = { count, resolve };
-    return promise;
+  /** Calls `reached` once, when so many wait (more than now). A later call takes its place. */
+  onReach(count: number, reached: () => void): void {
+    this.#reach = { count, reached };
   }
 
   /** Rejects with the signal's reason when it aborts; nobody else is touched by that. */
@@ -57,7 +54,10 @@ export class Waiters<T> {
     };
     signal.addEventListener("abort", onAbort, { once: true });
     this.#waiting.push(waiter);
-    if (this.#reach !== undefined && this.#waiting.length >= this.#reach.count) this.#reach.resolve();
+    if (this.#reach !== undefined && this.#waiting.length >= this.#reach.count) {
+      this.#reach.reached();
+      this.#reach = undefined;
+    }
     return promise.finally(() => signal.removeEventListener("abort", onAbort));
   }
 

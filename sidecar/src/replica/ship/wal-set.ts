@@ -4,6 +4,7 @@ import { parseFileName, walFileName } from "../../formats/rocksdb/file-names.js"
 import { SequenceCoverage } from "../../formats/rocksdb/sequence-coverage.js";
 import type { WalRecords } from "../../formats/rocksdb/wal-records.js";
 import type { DatabaseLocation } from "../layout.js";
+import { Buffers } from "./buffers.js";
 import type { WalMarks } from "./cut.js";
 import type { Links } from "./links.js";
 import type { Listings } from "./listing.js";
@@ -52,7 +53,8 @@ export class WalSet {
   readonly #linkable = new Set<number>();
   readonly coverage = new SequenceCoverage();
   readonly #scratch = new Uint8Array(SCRATCH_BYTES);
-  readonly #spare: Uint8Array[] = [];
+  /** Copying may run beside a scan and other copies: each needs its own memory. */
+  readonly #copyBuffers = new Buffers(SCRATCH_BYTES);
   /** WALs below it are obsolete by the MANIFEST of the image. */
   #floor = 0;
   /** The last batch that was checked: its first and its last sequence number. */
@@ -419,13 +421,12 @@ export class WalSet {
     await this.#unkeep(file);
   }
 
-  /** Copying may run beside a scan and other copies: it needs its own memory, which the next one gets. */
   async #advance(copy: WalCopy): Promise<void> {
-    const scratch = this.#spare.pop() ?? new Uint8Array(SCRATCH_BYTES);
+    const { bytes, give } = this.#copyBuffers.take(SCRATCH_BYTES);
     try {
-      await copy.advance(scratch);
+      await copy.advance(bytes);
     } finally {
-      this.#spare.push(scratch);
+      give();
     }
   }
 }
