@@ -3,12 +3,13 @@ export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 JEST = node --experimental-vm-modules --no-warnings node_modules/jest/bin/jest.js --testTimeout=120000
 SEEDS ?= 10000
 
-.PHONY: build install test test-tools unit e2e sim lint format docs demo bench clean help
+.PHONY: build install test test-tools unit integration kube sim lint format docs demo bench clean help
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    three members, a killed primary, a switchover, a new member, a restore: live, in under a minute"
 	@echo "make test    every test that needs no Kubernetes (installs what it needs)"
+	@echo "make kube    tests against a real Kubernetes API server (needs Go; ten minutes the first time)"
 	@echo "make lint    types, oxlint, format, dead exports"
 	@echo "make sim     SEEDS=n whole clusters in the seeded simulator"
 	@echo "make bench   the performance table, as ratios"
@@ -34,8 +35,14 @@ test: test-tools
 unit: install
 	@$(JEST) --selectProjects=unit $(ARGS)
 
-e2e: test-tools
+# Real RocksDB and real object stores.
+integration: test-tools
 	@$(JEST) --selectProjects=e2e --runInBand $(ARGS)
+
+# A real Kubernetes API server on loopback: needs no root, but Go, and ten minutes the first time.
+kube: build
+	@node dist/e2e/cluster/main.js kube
+	@$(JEST) --selectProjects=kube --runInBand $(ARGS)
 
 sim: build
 	@node dist/sidecar/sim/main.js --seeds $(SEEDS) --parallel 2 $(ARGS)

@@ -1,11 +1,9 @@
-import { randomInt } from "node:crypto";
-import { once } from "node:events";
 import { mkdir, mkdtemp } from "node:fs/promises";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { binaryPath, type ServerName } from "./catalog.js";
+import { freePort } from "./free-port.js";
 import { Guarded } from "./guarded.js";
 
 export const accessKey = "metamastertest";
@@ -131,26 +129,6 @@ async function ready(name: ServerName, port: number, running: Guarded): Promise<
     await sleep(30);
   }
   throw new Error(`${name} did not get ready on port ${port}. Its last output:\n${running.output}`);
-}
-
-/**
- * Below the range from which systems take ports for outgoing connections (32768 and up on Linux): otherwise, between `kill` and `restart`,
- * somebody's connection may take the port, or a client that tries again may even connect to itself on it.
- */
-async function freePort(): Promise<number> {
-  for (let attempt = 0; attempt < 100; attempt++) {
-    const port = randomInt(15_000, 32_000);
-    const server = createServer();
-    const free = await new Promise<boolean>((resolve) => {
-      server.once("error", () => resolve(false));
-      server.listen(port, "127.0.0.1", () => resolve(true));
-    });
-    if (!free) continue;
-    server.close();
-    await once(server, "close");
-    return port;
-  }
-  throw new Error("no free port between 15000 and 32000");
 }
 
 /** A server that can't bind its port ends within a moment. */
