@@ -30,6 +30,7 @@ import { PrimaryShipper } from "../src/replica/ship/shipper.js";
 import { StateStore } from "../src/replica/state.js";
 import type { ReplicaTools } from "../src/replica/tools.js";
 import { CollectingShipper } from "../src/surface/compose/collecting-shipper.js";
+import { EntryMemory } from "../src/formats/entry-codec.js";
 import { inlineCompression } from "./compression.js";
 import type { Mutation, MutationParts } from "./mutation.js";
 import type { Profile } from "./profile.js";
@@ -132,7 +133,15 @@ export async function assemble(parts: AssemblyParts): Promise<Assembled> {
   const writer: WriterId = { member: name, nonce };
   const realClaim = makeClaim(
     { cluster: cluster.uid, writer },
-    { bucket, clock, random, compression: inlineCompression, onTrouble: () => undefined },
+    {
+      bucket,
+      clock,
+      random,
+      compression: inlineCompression,
+      // Used again and again, as the large entries of a real log are.
+      memory: new EntryMemory(1),
+      onTrouble: () => undefined,
+    },
     put,
   );
   const claim = mutation.claim?.(realClaim, reader) ?? realClaim;

@@ -14,6 +14,11 @@ export const inlineCompression: Compression = {
     packed.set(bytes, 1);
     return packed;
   },
+  compressInto: async (bytes, target) => {
+    target[0] = marker;
+    target.set(bytes, 1);
+    return bytes.length + 1;
+  },
   decompress: async (bytes, maxBytes) => {
     if (bytes[0] !== marker || bytes.length - 1 > maxBytes) {
       throw new MetaMasterError("CompressionCorrupt", "corrupt", "the frame is bad or too large");

@@ -15,6 +15,23 @@ describe.each([
     expect(Buffer.from(await zstd.decompress(frame, size)).equals(bytes)).toBe(true);
   });
 
+  test("lays frames into the caller's memory, one after the other, and not a byte further", async () => {
+    const target = Buffer.alloc(2 * size + 1024, 0xaa);
+    const others = randomBytes(size + 1);
+    const [first, second] = [target.subarray(0, size + 512), target.subarray(size + 512)];
+    const lengths = await Promise.all([zstd.compressInto(bytes, first), zstd.compressInto(others, second)]);
+    expect(Buffer.from(await zstd.decompress(first.subarray(0, lengths[0]), size)).equals(bytes)).toBe(true);
+    expect(Buffer.from(await zstd.decompress(second.subarray(0, lengths[1]), size + 1)).equals(others)).toBe(true);
+    expect(first.subarray(lengths[0]).every((byte) => byte === 0xaa)).toBe(true);
+  });
+
+  test("a frame that doesn't fit is an error, and nothing of it gets into the next one", async () => {
+    await expect(zstd.compressInto(bytes, Buffer.alloc(size >> 1))).rejects.toMatchObject({ name: "RangeError" });
+    const target = Buffer.alloc(size + 512);
+    const length = await zstd.compressInto(bytes, target);
+    expect(Buffer.from(await zstd.decompress(target.subarray(0, length), size)).equals(bytes)).toBe(true);
+  });
+
   test.each([
     ["too much output", (frame: Uint8Array) => frame, -1, "it gives more than"],
     ["a cut frame", (frame: Uint8Array) => frame.subarray(0, -5), 0, "unexpected end of file"],

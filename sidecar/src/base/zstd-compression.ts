@@ -7,6 +7,7 @@ import {
   type ZstdOptions,
 } from "node:zlib";
 import type { Compression } from "./compression.js";
+import { ZstdFrames } from "./zstd-frames.js";
 import { MetaMasterError, messageOf } from "./errors.js";
 import { errnoOf } from "./node-file-errors.js";
 
@@ -38,11 +39,13 @@ interface Settings {
 /** node:zlib's zstd; large inputs in its thread pool. */
 export class ZstdCompression implements Compression {
   readonly #options: ZstdOptions;
+  readonly #frames: ZstdFrames;
 
   constructor(settings: Settings = { level: 1 }) {
     this.#options = {
       params: { [constants.ZSTD_c_compressionLevel]: settings.level, [constants.ZSTD_c_checksumFlag]: 1 },
     };
+    this.#frames = new ZstdFrames(this.#options);
   }
 
   async compress(bytes: Uint8Array): Promise<Uint8Array> {
@@ -52,6 +55,13 @@ export class ZstdCompression implements Compression {
         error === null ? resolve(result) : reject(error),
       );
     });
+  }
+
+  async compressInto(bytes: Uint8Array, target: Uint8Array): Promise<number> {
+    if (bytes.length > SYNC_BYTES_MAX) return await this.#frames.compress(bytes, target);
+    const frame = zstdCompressSync(bytes, this.#options);
+    target.set(frame);
+    return frame.length;
   }
 
   async decompress(bytes: Uint8Array, maxBytes: number): Promise<Uint8Array> {

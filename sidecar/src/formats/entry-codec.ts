@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
+import { Buffers, type Loan } from "../base/buffers.js";
 import type { Compression } from "../base/compression.js";
 import { MetaMasterError, isKind } from "../base/errors.js";
-import { release } from "../base/release.js";
 import { decodeHeader, encodeHeader, HEADER_BYTES_MAX } from "./entry-header.js";
 import { ENTRY_BODY_BYTES_MAX, type Digest, type Entry, type EntryHeader, type Operation } from "./entry.js";
 import { decodeOperations, encodeOperations } from "./operation-codec.js";
@@ -12,16 +12,30 @@ const FORMAT_VERSION = 1;
 /** magic u32, version u16, reserved u16, header bytes u32, raw body bytes u32, compressed body bytes u32; little-endian. */
 const PREFIX_BYTES = 20;
 const DIGEST_BYTES = 32;
+
 /** zstd's worst case is a little over its input. */
-const COMPRESSED_BYTES_MAX = ENTRY_BODY_BYTES_MAX + ENTRY_BODY_BYTES_MAX / 128 + 1024;
+function compressedBytesMax(bodyBytes: number): number {
+  return bodyBytes + Math.ceil(bodyBytes / 128) + 1024;
+}
 
 /** No object of a log is larger; what a reader asks of the bucket at most. */
-export const ENTRY_OBJECT_BYTES_MAX = PREFIX_BYTES + HEADER_BYTES_MAX + COMPRESSED_BYTES_MAX + DIGEST_BYTES;
+export const ENTRY_OBJECT_BYTES_MAX =
+  PREFIX_BYTES + HEADER_BYTES_MAX + compressedBytesMax(ENTRY_BODY_BYTES_MAX) + DIGEST_BYTES;
 
-export interface EncodedEntry {
-  readonly bytes: Uint8Array;
+export interface EncodedEntry extends Loan {
   /** sha256 of `bytes`: the chain digest of its position. */
   readonly chain: Digest;
+}
+
+/** What one writer encodes its entries in. */
+export class EntryMemory {
+  readonly bodies: Buffers;
+  readonly objects: Buffers;
+
+  constructor(pooledBytesMin?: number) {
+    this.bodies = new Buffers(ENTRY_BODY_BYTES_MAX, pooledBytesMin);
+    this.objects = new Buffers(ENTRY_OBJECT_BYTES_MAX, pooledBytesMin);
+  }
 }
 
 /** Of an entry's bytes without its trailing digest: that digest, and the chain digest of the whole, in one pass. */
@@ -32,36 +46,65 @@ function digestsOf(content: Uint8Array): { readonly digest: Buffer; readonly cha
 }
 
 /** Throws `EntryTooLarge` (invalid) past the limits: a writer's mistake, never sent. */
-export async function encodeEntry(entry: Entry, compression: Compression): Promise<EncodedEntry> {
+export async function encodeEntry(
+  entry: Entry,
+  compression: Compression,
+  memory: EntryMemory = new EntryMemory(),
+): Promise<EncodedEntry> {
   const header = encodeHeader(entry.header);
   if (header.length > HEADER_BYTES_MAX) throw invalid(`a header of ${header.length} bytes`);
   // What a reader would refuse must never get into a slot: it could not be taken back.
   decodeHeader(header, invalid);
-  const body = encodeOperations(entry.operations);
-  decodeOperations(entry.header.kind, body, invalid);
-  if (body.length > ENTRY_BODY_BYTES_MAX) {
-    throw new MetaMasterError(
-      "EntryTooLarge",
-      "invalid",
-      `The body of an entry would have ${body.length} bytes, allowed are ${ENTRY_BODY_BYTES_MAX}.`,
-      { hint: "This is a defect of MetaMaster: report it." },
-    );
+  const operations = encodeOperations(entry.operations);
+  if (operations.length > ENTRY_BODY_BYTES_MAX) throw tooLarge(operations.length);
+  const body = memory.bodies.take(operations.length);
+  const object = memory.objects.take(
+    PREFIX_BYTES + header.length + compressedBytesMax(operations.length) + DIGEST_BYTES,
+  );
+  try {
+    operations.copyTo(body.bytes);
+    decodeOperations(entry.header.kind, body.bytes, invalid);
+    const { bytes, chain } = await frameEntry(header, body.bytes, object.bytes, compression);
+    return { bytes, chain, give: object.give };
+  } catch (error) {
+    object.give();
+    throw error;
+  } finally {
+    body.give();
   }
-  const packed = body.length === 0 ? body : await compression.compress(body);
-  const bytes = Buffer.allocUnsafe(PREFIX_BYTES + header.length + packed.length + DIGEST_BYTES);
+}
+
+/** Lays the entry out in `object`. */
+async function frameEntry(
+  header: Uint8Array,
+  body: Uint8Array,
+  object: Uint8Array,
+  compression: Compression,
+): Promise<{ readonly bytes: Uint8Array; readonly chain: Digest }> {
+  const bodyAt = PREFIX_BYTES + header.length;
+  const room = object.subarray(bodyAt, object.length - DIGEST_BYTES);
+  const packed = body.length === 0 ? 0 : await compression.compressInto(body, room);
+  const end = bodyAt + packed;
+  const bytes = Buffer.from(object.buffer, object.byteOffset, end + DIGEST_BYTES);
   bytes.writeUInt32LE(MAGIC, 0);
   bytes.writeUInt16LE(FORMAT_VERSION, 4);
   bytes.writeUInt16LE(0, 6);
   bytes.writeUInt32LE(header.length, 8);
   bytes.writeUInt32LE(body.length, 12);
-  bytes.writeUInt32LE(packed.length, 16);
+  bytes.writeUInt32LE(packed, 16);
   bytes.set(header, PREFIX_BYTES);
-  bytes.set(packed, PREFIX_BYTES + header.length);
-  if (packed !== body) for (const each of [body, packed]) release(each);
-  const end = bytes.length - DIGEST_BYTES;
   const { digest, chain } = digestsOf(bytes.subarray(0, end));
   bytes.set(digest, end);
   return { bytes, chain };
+}
+
+function tooLarge(bytes: number): MetaMasterError {
+  return new MetaMasterError(
+    "EntryTooLarge",
+    "invalid",
+    `The body of an entry would have ${bytes} bytes, allowed are ${ENTRY_BODY_BYTES_MAX}.`,
+    { hint: "This is a defect of MetaMaster: report it." },
+  );
 }
 
 function invalid(reason: string): MetaMasterError {

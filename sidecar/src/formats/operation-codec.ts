@@ -11,7 +11,14 @@ const PERMISSIONS_MAX = 0o7777;
 
 type Refuse = (reason: string) => MetaMasterError;
 
-class Writer {
+/** Operations in the wire's format, not yet in one piece. */
+export interface EncodedOperations {
+  /** Bytes. */
+  readonly length: number;
+  copyTo(target: Uint8Array): void;
+}
+
+class Writer implements EncodedOperations {
   readonly #parts: Uint8Array[] = [];
   #fixed = Buffer.allocUnsafe(256);
   #used = 0;
@@ -40,9 +47,21 @@ class Writer {
     return this;
   }
 
-  finish(): Uint8Array {
+  finish(): this {
     this.#flush();
-    return Buffer.concat(this.#parts);
+    return this;
+  }
+
+  get length(): number {
+    return this.#parts.reduce((sum, { length }) => sum + length, 0);
+  }
+
+  copyTo(target: Uint8Array): void {
+    let at = 0;
+    for (const part of this.#parts) {
+      target.set(part, at);
+      at += part.length;
+    }
   }
 
   #room(size: number): number {
@@ -102,7 +121,7 @@ function encodeOne(writer: Writer, operation: Operation): void {
   }
 }
 
-export function encodeOperations(operations: readonly Operation[]): Uint8Array {
+export function encodeOperations(operations: readonly Operation[]): EncodedOperations {
   const writer = new Writer();
   for (const operation of operations) encodeOne(writer, operation);
   return writer.finish();

@@ -1,13 +1,14 @@
 import type { Compression } from "../base/compression.js";
 import { MetaMasterError } from "../base/errors.js";
-import { release } from "../base/release.js";
-import { encodeEntry, type EncodedEntry } from "../formats/entry-codec.js";
+import { encodeEntry, EntryMemory, type EncodedEntry } from "../formats/entry-codec.js";
 import { logKey, type EntryHeader, type Position, type WriterId } from "../formats/entry.js";
 import type { Appended, Draft, LogWriter } from "./log.js";
 import { putDefaults, putIntoSlot, whatIsIn, type PutComponents, type PutSettings } from "./slot-put.js";
 
 export interface LogWriterComponents extends PutComponents {
   readonly compression: Compression;
+  /** Of the writers of this process. */
+  readonly memory?: EntryMemory;
 }
 
 /** The epoch begins here: the claim is durable at `position`, its first try was sent at `sentMs`. */
@@ -38,6 +39,7 @@ export class BucketLogWriter implements LogWriter {
   readonly #settings: PutSettings;
   readonly #parts: LogWriterComponents;
   readonly #queue: Pending[] = [];
+  readonly #memory: EntryMemory;
   #position: Position;
   #lastSentMs: number;
   #fenced: MetaMasterError | undefined;
@@ -53,6 +55,7 @@ export class BucketLogWriter implements LogWriter {
     this.#lastSentMs = start.sentMs;
     this.#parts = components;
     this.#settings = settings;
+    this.#memory = components.memory ?? new EntryMemory();
   }
 
   get position(): Position {
@@ -134,7 +137,7 @@ export class BucketLogWriter implements LogWriter {
 
   async #settle(head: Pending, attention: AbortSignal): Promise<void> {
     const slot = this.#position.slot + 1;
-    const { bytes, chain } = await this.#encode(head, this.#position);
+    const { bytes, chain, give } = await this.#encode(head, this.#position);
     // Dropped, or the epoch ended, while it was encoded.
     if (this.#queue[0] !== head || attention.aborted) return;
     const isFirst = head.sentMs === undefined;
@@ -152,8 +155,8 @@ export class BucketLogWriter implements LogWriter {
     head.detach();
     head.waiting = false;
     head.resolve({ position: this.#position, sentMs: head.sentMs, size: bytes.length });
-    // Nobody sends these bytes any more, and 100 MB/s of them must not wait for a collection.
-    if (isFirst && result.quiet) release(bytes);
+    // Otherwise an earlier try may still be reading them.
+    if (isFirst && result.quiet) give();
   }
 
   /** One failed append (too large, or a defect); a tried one stays at the head, because its slot is no longer free. */
@@ -175,6 +178,7 @@ export class BucketLogWriter implements LogWriter {
     pending.encoding ??= encodeEntry(
       { header: this.#header(pending.draft, after), operations: pending.draft.operations },
       this.#parts.compression,
+      this.#memory,
     );
     return pending.encoding;
   }
@@ -190,6 +194,7 @@ export class BucketLogWriter implements LogWriter {
         await encodeEntry(
           { header: this.#header(next.draft, { slot, chain }), operations: next.draft.operations },
           this.#parts.compression,
+          this.#memory,
         ),
     );
     // Reported when its turn comes.

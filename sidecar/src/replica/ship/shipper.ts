@@ -5,7 +5,7 @@ import { parseFileName } from "../../formats/rocksdb/file-names.js";
 import type { ImageState } from "../../formats/image.js";
 import type { Appended, Draft, LogWriter } from "../../log/log.js";
 import type { Barrier, CheckpointReason, ShipStatus, Shipper } from "../replica.js";
-import { Buffers } from "./buffers.js";
+import { Buffers } from "../../base/buffers.js";
 import { Checkpoints, type ObservedCut } from "./checkpoints.js";
 import { CompanionFinder, sameListing, type CompanionListing } from "./companions.js";
 import { takeCut } from "./cut.js";

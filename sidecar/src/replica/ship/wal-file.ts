@@ -3,6 +3,7 @@ import type { FileHandle, FileSystem } from "../../base/file-system.js";
 import type { ImagePath } from "../../formats/entry.js";
 import { WalCursor, type WalFeed } from "../../formats/rocksdb/wal-cursor.js";
 import type { WalRecords } from "../../formats/rocksdb/wal-records.js";
+import { ReadAhead, type Scratch } from "./read-ahead.js";
 
 /** Whole records that lie one after the other and fit an entry together, or one record that is larger than an entry. */
 export interface Piece {
@@ -91,25 +92,23 @@ export class WalFile {
   }
 
   /** Checks the bytes up to `limit`; `onFeed` is told what each step completed. Bad bytes show in `cursor.state`. */
-  async scanTo(
-    limit: number,
-    scratch: Uint8Array,
-    signal: AbortSignal,
-    onFeed: (feed: WalFeed) => void,
-  ): Promise<void> {
+  async scanTo(limit: number, scratch: Scratch, signal: AbortSignal, onFeed: (feed: WalFeed) => void): Promise<void> {
     // What is torn at the end becomes whole only by growing (a recycled file is a growing copy here).
     if (limit <= this.#checkedTo) return;
-    for (;;) {
-      signal.throwIfAborted();
-      const offset = this.cursor.nextOffset;
-      const want = Math.min(scratch.length, limit - offset);
-      if (want <= 0) break;
-      const bytes = scratch.subarray(0, want);
-      await this.readAt(bytes, offset);
-      const feed = this.cursor.feed(bytes);
-      this.#collect(feed);
-      onFeed(feed);
-      if (this.cursor.nextOffset <= offset || this.cursor.problem() !== undefined) break;
+    const steps = new ReadAhead(scratch, limit, (bytes, offset) => this.readAt(bytes, offset));
+    try {
+      for (;;) {
+        signal.throwIfAborted();
+        const offset = this.cursor.nextOffset;
+        const bytes = await steps.at(offset);
+        if (bytes.length === 0) break;
+        const feed = this.cursor.feed(bytes);
+        this.#collect(feed);
+        onFeed(feed);
+        if (this.cursor.nextOffset <= offset || this.cursor.problem() !== undefined) break;
+      }
+    } finally {
+      await steps.end();
     }
     // Damage may be a read that raced with a write: look again in the next round.
     if (this.cursor.state.kind !== "corrupt") this.#checkedTo = limit;

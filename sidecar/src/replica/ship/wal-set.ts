@@ -4,12 +4,13 @@ import { parseFileName, walFileName } from "../../formats/rocksdb/file-names.js"
 import { SequenceCoverage } from "../../formats/rocksdb/sequence-coverage.js";
 import type { WalRecords } from "../../formats/rocksdb/wal-records.js";
 import type { DatabaseLocation } from "../layout.js";
-import { Buffers } from "./buffers.js";
+import { Buffers } from "../../base/buffers.js";
 import type { WalMarks } from "./cut.js";
 import type { Links } from "./links.js";
 import type { Listings } from "./listing.js";
 import type { ShipTools } from "./settings.js";
 import type { Shipped } from "./shipped.js";
+import type { Scratch } from "./read-ahead.js";
 import { Turn } from "./turn.js";
 import { probeRecycled, WalCopy } from "./wal-copy.js";
 import { WalFile } from "./wal-file.js";
@@ -52,7 +53,7 @@ export class WalSet {
   readonly #copies = new Map<number, WalCopy>();
   readonly #linkable = new Set<number>();
   readonly coverage = new SequenceCoverage();
-  readonly #scratch = new Uint8Array(SCRATCH_BYTES);
+  readonly #scratch: Scratch = [new Uint8Array(SCRATCH_BYTES), new Uint8Array(SCRATCH_BYTES)];
   /** Copying may run beside a scan and other copies: each needs its own memory. */
   readonly #copyBuffers = new Buffers(SCRATCH_BYTES);
   /** WALs below it are obsolete by the MANIFEST of the image. */

@@ -1,5 +1,5 @@
 import type { SequenceRange } from "../../formats/entry.js";
-import type { Buffers } from "./buffers.js";
+import type { Buffers } from "../../base/buffers.js";
 import type { Cut } from "./cut.js";
 import type { ShippedDatabase } from "./database.js";
 import type { Emitter } from "./emitter.js";
