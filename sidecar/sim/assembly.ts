@@ -139,7 +139,7 @@ export async function assemble(parts: AssemblyParts): Promise<Assembled> {
       random,
       compression: inlineCompression,
       // Used again and again, as the large entries of a real log are.
-      memory: new EntryMemory(1),
+      memory: new EntryMemory(16_384, 1),
       onTrouble: () => undefined,
     },
     put,

@@ -73,8 +73,8 @@ export class SimulatedBucket implements Bucket {
   }
 
   putIfAbsent(key: string, body: Uint8Array, call: CallOptions): Promise<"created" | "exists"> {
-    const bytes = new Uint8Array(body);
-    return this.#call(`putIfAbsent ${key}`, call, (store) => store.putIfAbsent(key, bytes));
+    // Read when it is sent, like any client's: a body that its caller has changed by then is another one.
+    return this.#call(`putIfAbsent ${key}`, call, (store) => store.putIfAbsent(key, new Uint8Array(body)));
   }
 
   async put(key: string, source: ByteSource, call: CallOptions): Promise<void> {

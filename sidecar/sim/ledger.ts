@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { messageOf } from "../src/base/errors.js";
 import { decodeEntry } from "../src/formats/entry-codec.js";
 import { logKey, LOG_PREFIX, type Entry, type Operation } from "../src/formats/entry.js";
 import { decodeSnapshot } from "../src/formats/snapshot.js";
@@ -120,7 +121,9 @@ export class Ledger {
   }
 
   async #append(key: string, bytes: Uint8Array, who: string): Promise<void> {
-    const entry = await decodeEntry(bytes, key, inlineCompression);
+    const entry = await decodeEntry(bytes, key, inlineCompression).catch((error: unknown) => {
+      throw new Violation("OneChain", `${who} wrote what is no entry: ${messageOf(error)}`);
+    });
     const { slot, epoch, kind, previous, writer, cluster, more } = entry.header;
     const bad = (what: string): Violation => new Violation("OneChain", `${who} wrote slot ${slot}: ${what}`);
     this.#trace.line("log", `${slot} ${kind}${more ? "+" : ""} epoch ${epoch} by ${writer.member} ${describe(entry)}`);

@@ -1,3 +1,4 @@
+import { Buffers } from "../src/base/buffers.js";
 import { isKind } from "../src/base/errors.js";
 import { bytesSource } from "../src/bucket/byte-source.js";
 import { decodeEntry, decodeEntryHeader, encodeEntry } from "../src/formats/entry-codec.js";
@@ -327,6 +328,24 @@ function shipHalfRecords(): Mutation {
   };
 }
 
+/** Memory is lent to the next entry while the last one's is still being sent. */
+function lendWhatIsInUse(): Mutation {
+  return {
+    adjust: (profile) => ({ ...withFaults(profile, { cut: 2 }), network: losingAnswers(profile) }),
+    install: () =>
+      patched(
+        Buffers.prototype,
+        "take",
+        (take) =>
+          function (this: Buffers, length) {
+            const loan = take.call(this, length);
+            loan.give();
+            return { ...loan, give: () => undefined };
+          },
+      ),
+  };
+}
+
 function longLived(profile: Profile): Profile {
   const { retention, ship, master } = profile;
   return {
@@ -408,4 +427,5 @@ export const mutations: Readonly<Record<string, () => Mutation>> = {
   noWatchdog,
   forgetToSync,
   shipHalfRecords,
+  lendWhatIsInUse,
 };

@@ -19,8 +19,11 @@ function compressedBytesMax(bodyBytes: number): number {
 }
 
 /** No object of a log is larger; what a reader asks of the bucket at most. */
-export const ENTRY_OBJECT_BYTES_MAX =
-  PREFIX_BYTES + HEADER_BYTES_MAX + compressedBytesMax(ENTRY_BODY_BYTES_MAX) + DIGEST_BYTES;
+export const ENTRY_OBJECT_BYTES_MAX = objectBytesMax(ENTRY_BODY_BYTES_MAX);
+
+function objectBytesMax(bodyBytes: number): number {
+  return PREFIX_BYTES + HEADER_BYTES_MAX + compressedBytesMax(bodyBytes) + DIGEST_BYTES;
+}
 
 export interface EncodedEntry extends Loan {
   /** sha256 of `bytes`: the chain digest of its position. */
@@ -32,9 +35,10 @@ export class EntryMemory {
   readonly bodies: Buffers;
   readonly objects: Buffers;
 
-  constructor(pooledBytesMin?: number) {
-    this.bodies = new Buffers(ENTRY_BODY_BYTES_MAX, pooledBytesMin);
-    this.objects = new Buffers(ENTRY_OBJECT_BYTES_MAX, pooledBytesMin);
+  /** Of an entry's body; larger ones get memory of their own. */
+  constructor(bodyBytesMax: number = ENTRY_BODY_BYTES_MAX, pooledBytesMin?: number) {
+    this.bodies = new Buffers(bodyBytesMax, pooledBytesMin);
+    this.objects = new Buffers(objectBytesMax(bodyBytesMax), pooledBytesMin);
   }
 }
 
