@@ -2,14 +2,16 @@
 export PATH := $(CURDIR)/node_modules/.bin:$(PATH)
 JEST = node --experimental-vm-modules --no-warnings node_modules/jest/bin/jest.js --testTimeout=120000
 SEEDS ?= 10000
+PROVIDER ?= local
 
-.PHONY: build install test test-tools unit integration kube sim lint format docs demo bench clean help
+.PHONY: build install test test-tools unit integration kube e2e sim lint format docs demo bench clean help
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo    three members, a killed primary, a switchover, a new member, a restore: live, in under a minute"
 	@echo "make test    every test that needs no Kubernetes (installs what it needs)"
 	@echo "make kube    tests against a real Kubernetes API server (needs Go; ten minutes the first time)"
+	@echo "make e2e     PROVIDER=local|kind tests on a whole Kubernetes cluster (local: root on Linux)"
 	@echo "make lint    types, oxlint, format, dead exports"
 	@echo "make sim     SEEDS=n whole clusters in the seeded simulator"
 	@echo "make bench   the performance table, as ratios"
@@ -43,6 +45,11 @@ integration: test-tools
 kube: build
 	@node dist/e2e/cluster/main.js kube
 	@$(JEST) --selectProjects=kube --runInBand $(ARGS)
+
+# A whole Kubernetes cluster, on this machine (root on Linux) or with PROVIDER=kind in Docker: e2e/cluster/README.md.
+e2e: build
+	@PROVIDER=$(PROVIDER) node dist/e2e/cluster/main.js cluster
+	@PROVIDER=$(PROVIDER) $(JEST) --selectProjects=kube --selectProjects=cluster --runInBand $(ARGS)
 
 sim: build
 	@node dist/sidecar/sim/main.js --seeds $(SEEDS) --parallel 2 $(ARGS)

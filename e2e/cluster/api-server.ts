@@ -1,20 +1,17 @@
-import { execFile } from "node:child_process";
 import { generateKeyPairSync, randomBytes } from "node:crypto";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { request } from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { promisify } from "node:util";
 import { freePort } from "../servers/free-port.js";
 import { Guarded } from "../servers/guarded.js";
-import { flags } from "./flags.js";
+import { runClient } from "./client.js";
+import { etcdFlags, flags } from "./flags.js";
 import { writeKubeconfig } from "./kubeconfig.js";
 import { buildPrograms } from "./programs.js";
 
-const run = promisify(execFile);
 const READY_MS_MAX = 120_000;
-const CALL_MS_MAX = 60_000;
 const ATTEMPTS = 3;
 
 /**
@@ -68,11 +65,7 @@ export class ApiServer {
 
   /** Runs kubectl as an administrator; gives what it printed, throws what it complained of. */
   async kubectl(args: readonly string[], stdin = ""): Promise<string> {
-    const options = { timeout: CALL_MS_MAX, maxBuffer: 1 << 26 };
-    const child = run(this.#kube, ["kubectl", "--kubeconfig", this.kubeconfig, ...args], options);
-    child.child.stdin?.on("error", () => undefined);
-    child.child.stdin?.end(stdin);
-    return (await child).stdout;
+    return runClient([this.#kube, "kubectl"], this.kubeconfig, args, stdin);
   }
 
   /** The path of a kubeconfig that acts as a service account, with no more rights than RBAC gives it. The account is created if needed. */
@@ -154,21 +147,7 @@ async function launch(kube: string): Promise<Started> {
   const port = await freePort();
   const client = `http://127.0.0.1:${etcdPort}`;
   const peer = `http://127.0.0.1:${peerPort}`;
-  const etcdCommand = [
-    kube,
-    "etcd",
-    ...flags({
-      name: "etcd",
-      "data-dir": join(folder, "etcd"),
-      "unsafe-no-fsync": true,
-      "log-level": "warn",
-      "listen-client-urls": client,
-      "advertise-client-urls": client,
-      "listen-peer-urls": peer,
-      "initial-advertise-peer-urls": peer,
-      "initial-cluster": `etcd=${peer}`,
-    }),
-  ];
+  const etcdCommand = [kube, "etcd", ...etcdFlags(join(folder, "etcd"), client, peer)];
   const token = randomBytes(16).toString("hex");
   await mkdir(join(folder, "run"));
   await writeFile(join(folder, "tokens.csv"), `${token},admin,admin,"system:masters"\n`, { mode: 0o600 });

@@ -1,5 +1,11 @@
 import { buildPrograms } from "./programs.js";
+import { clusterOf } from "./provider.js";
 
-/** `node dist/e2e/cluster/main.js kube|cluster`: builds, before the tests run, what they need. */
-const programs = process.argv[2] === "cluster" ? (["kube", "coredns", "helm", "pause"] as const) : (["kube"] as const);
-await buildPrograms(programs, (line) => console.log(line));
+/** `node dist/e2e/cluster/main.js kube|cluster`: gets, before the tests run, what they need. */
+try {
+  await buildPrograms(["kube"], (line) => console.log(line));
+  if (process.argv[2] === "cluster") await clusterOf().build();
+} catch (error) {
+  console.error(error instanceof Error ? error.message : String(error));
+  process.exitCode = 1;
+}

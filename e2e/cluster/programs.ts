@@ -15,7 +15,7 @@ const run = promisify(execFile);
 export type Program = "kube" | "coredns" | "helm" | "pause";
 
 const KUBERNETES = "v1.34.4";
-const SOURCES = sources(import.meta.dirname);
+const SOURCES = join(sourceFolder(), "programs");
 const BUILD_MS_MAX = 45 * 60_000;
 const UNUSED_MS_MAX = 14 * 24 * 3_600_000;
 
@@ -131,10 +131,11 @@ async function forgetOld(say: (line: string) => void): Promise<void> {
   }
 }
 
-/** The Go sources are not copied to `dist`, from where this may run. */
-function sources(folder: string): string {
-  const found = join(folder, "e2e/cluster/programs");
-  if (existsSync(join(found, "go.mod"))) return found;
-  if (dirname(folder) === folder) throw new Error("e2e/cluster/programs is in no folder above this program");
-  return sources(dirname(folder));
+/** `e2e/cluster` of the checkout: Go sources and scripts are not copied to `dist`, from where this may run. */
+export function sourceFolder(): string {
+  for (let folder = import.meta.dirname; ; folder = dirname(folder)) {
+    const found = join(folder, "e2e/cluster");
+    if (existsSync(join(found, "programs/go.mod"))) return found;
+    if (dirname(folder) === folder) throw new Error(`e2e/cluster is in no folder above ${import.meta.dirname}`);
+  }
 }

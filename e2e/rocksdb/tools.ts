@@ -1,9 +1,6 @@
-import { execFile } from "node:child_process";
 import { existsSync } from "node:fs";
-import { delimiter, join } from "node:path";
-import { promisify } from "node:util";
-
-const run = promisify(execFile);
+import { join } from "node:path";
+import { aptInstall, onPath } from "../tools/apt.js";
 
 /** Real RocksDB programs, and what compiles the test master. */
 export interface RocksdbTools {
@@ -16,7 +13,6 @@ export interface RocksdbTools {
 export type FoundTools = { readonly tools: RocksdbTools } | { readonly missing: string };
 
 const PACKAGES = ["rocksdb-tools", "librocksdb-dev", "g++"];
-const INSTALL_MS_MAX = 300_000;
 let found: Promise<FoundTools> | undefined;
 
 /** Finds the tools, and installs Debian's packages when allowed to (root on Debian); otherwise says what is missing. Once a process. */
@@ -40,7 +36,7 @@ export async function requireRocksdbTools(what: string): Promise<RocksdbTools | 
 async function find(): Promise<FoundTools> {
   const first = look();
   if ("tools" in first) return first;
-  const problem = await install();
+  const problem = await aptInstall(PACKAGES);
   const second = look();
   return "tools" in second || problem === undefined ? second : { missing: `${second.missing} (${problem})` };
 }
@@ -60,22 +56,4 @@ function look(): FoundTools {
   const missing = Object.entries(programs).flatMap(([name, path]) => (path === undefined ? [name] : []));
   if (!header) missing.push("rocksdb/db.h");
   return { missing: `not found: ${missing.join(", ")}; on Debian: apt-get install ${PACKAGES.join(" ")}` };
-}
-
-/** What went wrong; undefined if it worked. */
-async function install(): Promise<string | undefined> {
-  if (process.getuid?.() !== 0 || onPath("apt-get") === undefined) return "not root on Debian: not installed";
-  const options = { timeout: INSTALL_MS_MAX, env: { ...process.env, DEBIAN_FRONTEND: "noninteractive" } };
-  try {
-    await run("apt-get", ["update", "-q"], options);
-    await run("apt-get", ["install", "-q", "-y", "--no-install-recommends", ...PACKAGES], options);
-    return undefined;
-  } catch (error) {
-    return `apt-get failed: ${error instanceof Error ? error.message.slice(0, 300) : String(error)}`;
-  }
-}
-
-function onPath(program: string): string | undefined {
-  const folders = (process.env["PATH"] ?? "").split(delimiter);
-  return folders.map((folder) => join(folder, program)).find((path) => existsSync(path));
 }

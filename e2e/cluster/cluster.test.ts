@@ -1,0 +1,247 @@
+import { afterAll, beforeAll, expect } from "@jest/globals";
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { Cluster } from "./cluster.js";
+import { addNode, busyboxRoot, writeImage } from "./image.js";
+import { clusterOf } from "./provider.js";
+import { scenario } from "./scenario.js";
+import { waitFor } from "./wait.js";
+
+const IMAGE = "kube.local/smoke:1";
+const WAIT_MS_MAX = 120_000;
+const BUILD_MS_MAX = 50 * 60_000;
+/** Between two lines of the ticker: seconds that no pause of a busy machine reaches, and that every frozen node exceeds. */
+const GAP_S = 10;
+
+let cluster: Cluster;
+
+beforeAll(async () => {
+  cluster = clusterOf();
+  await cluster.build();
+  await cluster.up(3);
+  const folder = await mkdtemp(join(tmpdir(), "metamaster-smoke-"));
+  try {
+    const root = join(folder, "root");
+    await busyboxRoot(root);
+    await addNode(root);
+    await writeImage(IMAGE, root, join(folder, "smoke.tar"), { Env: ["PATH=/bin"], Cmd: ["sleep", "1000000"] });
+    await cluster.load(join(folder, "smoke.tar"));
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}, BUILD_MS_MAX);
+
+afterAll(async () => {
+  await cluster?.down();
+}, 120_000);
+
+scenario(
+  () => cluster,
+  "three nodes are Ready",
+  async () => {
+    for (const index of [1, 2, 3]) expect(await ready(index)).toBe("True");
+  },
+);
+
+scenario(
+  () => cluster,
+  "a native sidecar holds the main container until its startup probe succeeds",
+  async () => {
+    const startupProbe = { exec: { command: ["test", "-e", "/shared/go"] }, periodSeconds: 1, failureThreshold: 300 };
+    const volumeMounts = [{ name: "shared", mountPath: "/shared" }];
+    await apply(
+      pod("gated", {
+        volumes: [{ name: "shared", emptyDir: {} }],
+        initContainers: [
+          container("sidecar", ["sleep", "1000000"], { restartPolicy: "Always", startupProbe, volumeMounts }),
+        ],
+        containers: [container("main", ["sh", "-c", "test -e /shared/go && sleep 1000000"], { volumeMounts })],
+      }),
+    );
+    const main = "{.status.containerStatuses[0].state}";
+    await waitFor("two failed startup probes", WAIT_MS_MAX, async () => {
+      const fields = "involvedObject.name=gated,reason=Unhealthy";
+      const events = JSON.parse(await cluster.kubectl(["get", "events", "--field-selector", fields, "-o", "json"]));
+      const counts = events.items.map((event: { count?: number }) => event.count ?? 1);
+      return counts.reduce((sum: number, count: number) => sum + count, 0) >= 2 || undefined;
+    });
+    expect(await field("pod", "gated", main)).toMatch(/waiting.*PodInitializing/);
+    await cluster.kubectl(["exec", "gated", "-c", "sidecar", "--", "touch", "/shared/go"]);
+    await cluster.kubectl(["wait", "--for=condition=Ready", "pod/gated", "--timeout=60s"]);
+    expect(await field("pod", "gated", main)).toMatch(/running/);
+    expect(await field("pod", "gated", "{.status.containerStatuses[0].restartCount}")).toBe("0");
+  },
+);
+
+scenario(
+  () => cluster,
+  "a pod takes and renews a Lease with its own token, and is refused what it may not",
+  async () => {
+    await cluster.kubectl(["create", "serviceaccount", "holder"]);
+    await cluster.kubectl([
+      "create",
+      "role",
+      "holder",
+      "--verb=create,get,update",
+      "--resource=leases.coordination.k8s.io",
+    ]);
+    await cluster.kubectl(["create", "rolebinding", "holder", "--role=holder", "--serviceaccount=default:holder"]);
+    const main = container("main", ["node", "-e", leaseProgram]);
+    await apply(pod("holder", { serviceAccountName: "holder", restartPolicy: "Never", containers: [main] }));
+    await cluster.kubectl(["wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/holder", "--timeout=60s"]);
+    expect(await cluster.kubectl(["logs", "holder"])).toBe("create 201\nrenew 200\nstale renew 409\nlist pods 403\n");
+  },
+);
+
+scenario(
+  () => cluster,
+  "a node that is cut off goes on, and is Ready again when it has joined",
+  async () => {
+    await ticker("cut", 2);
+    await cluster.node(2).cut();
+    await becomes(2, "Unknown");
+    await cluster.node(2).join();
+    await becomes(2, "True");
+    expect(await longestGap("cut")).toBeLessThan(GAP_S);
+  },
+);
+
+scenario(
+  () => cluster,
+  "a node that is cut off from the API server only still answers its peers",
+  async () => {
+    await ticker("near", 1);
+    await ticker("far", 2);
+    const address = await field("pod", "far", "{.status.podIP}");
+    await cluster.node(2).cut("api-server");
+    await becomes(2, "Unknown");
+    expect(await cluster.kubectl(["exec", "near", "--", "wget", "-q", "-O", "-", `http://${address}:8080/`])).toMatch(
+      /tick/,
+    );
+    await cluster.node(2).join();
+    await becomes(2, "True");
+  },
+);
+
+scenario(
+  () => cluster,
+  "a frozen node stands still, and goes on when it is thawed",
+  async () => {
+    await ticker("frozen", 2);
+    await cluster.node(2).freeze();
+    await becomes(2, "Unknown");
+    await cluster.node(2).thaw();
+    await becomes(2, "True");
+    expect(await longestGap("frozen")).toBeGreaterThan(GAP_S);
+    expect(await field("pod", "frozen", "{.status.containerStatuses[0].restartCount}")).toBe("0");
+  },
+);
+
+scenario(
+  () => cluster,
+  "a killed node is gone with its pods, and they are back with it when it is booted",
+  async () => {
+    await ticker("killed", 2);
+    await cluster.node(2).crash();
+    await becomes(2, "Unknown");
+    await cluster.node(2).boot();
+    await becomes(2, "True");
+    await waitFor("the pod's container started again", WAIT_MS_MAX, async () => {
+      const state = await field("pod", "killed", "{.status.containerStatuses[0].restartCount} {.status.phase}");
+      return /^[1-9]\d* Running$/.test(state) || undefined;
+    });
+  },
+);
+
+scenario(
+  () => cluster,
+  "a cluster goes on without its API server, which knows what it knew when it is back",
+  async () => {
+    await ticker("headless", 3);
+    await cluster.apiServer.crash();
+    await expect(cluster.kubectl(["get", "--raw", "/readyz", "--request-timeout=5s"])).rejects.toThrow(/./);
+    await cluster.apiServer.boot();
+    await waitFor("the API server", WAIT_MS_MAX, () => cluster.kubectl(["get", "--raw", "/readyz"]));
+    await becomes(3, "True");
+    expect(await longestGap("headless")).toBeLessThan(GAP_S);
+  },
+);
+
+function container(name: string, command: readonly string[], more: object = {}): object {
+  return { name, image: IMAGE, imagePullPolicy: "Never", command, ...more };
+}
+
+function pod(name: string, spec: object): object {
+  return { apiVersion: "v1", kind: "Pod", metadata: { name }, spec: { terminationGracePeriodSeconds: 0, ...spec } };
+}
+
+async function apply(object: object): Promise<void> {
+  // The default service account of a new namespace may be a moment late.
+  await waitFor("the object applied", 30_000, () => cluster.kubectl(["apply", "-f", "-"], JSON.stringify(object)));
+}
+
+/** A pod that writes the machine's uptime five times a second, and serves it. It is never evicted. */
+async function ticker(name: string, node: number): Promise<void> {
+  const tick =
+    "mkdir /tmp/w; cd /tmp/w; echo tick > index.html; httpd -p 8080; while :; do cut -d' ' -f1 /proc/uptime; sleep 0.2; done";
+  const main = container("main", ["sh", "-c", tick]);
+  const tolerations = [{ operator: "Exists" }];
+  await apply(pod(name, { nodeName: cluster.node(node).name, tolerations, containers: [main] }));
+  await cluster.kubectl(["wait", "--for=condition=Ready", `pod/${name}`, "--timeout=60s"]);
+}
+
+/** Seconds between two ticks. */
+async function longestGap(name: string): Promise<number> {
+  const before = await ticks(name);
+  const all = await waitFor("a tick after it", WAIT_MS_MAX, async () => {
+    const now = await ticks(name);
+    return now.length > before.length ? now : undefined;
+  });
+  return Math.max(...all.slice(1).map((tick, index) => tick - (all[index] ?? 0)));
+}
+
+async function ticks(name: string): Promise<number[]> {
+  return (await cluster.kubectl(["logs", name])).trim().split("\n").map(Number);
+}
+
+async function becomes(node: number, status: string): Promise<void> {
+  const { name } = cluster.node(node);
+  await waitFor(`${name} Ready=${status}`, WAIT_MS_MAX, async () =>
+    (await ready(node)) === status ? true : undefined,
+  );
+}
+
+async function ready(node: number): Promise<string> {
+  return field("node", cluster.node(node).name, '{.status.conditions[?(@.type=="Ready")].status}');
+}
+
+async function field(kind: string, name: string, path: string): Promise<string> {
+  return cluster.kubectl(["get", kind, name, "-o", `jsonpath=${path}`]);
+}
+
+const leaseProgram = `
+const fs = require("fs"), https = require("https"), folder = "/var/run/secrets/kubernetes.io/serviceaccount/";
+const ca = fs.readFileSync(folder + "ca.crt");
+const headers = { authorization: "Bearer " + fs.readFileSync(folder + "token"), "content-type": "application/json" };
+const call = (method, path, body) => new Promise((resolve, reject) => {
+  const options = { host: "kubernetes.default.svc.cluster.local", path, method, ca, headers, timeout: 20000 };
+  const request = https.request(options, (answer) => {
+    let text = "";
+    answer.on("data", (chunk) => (text += chunk));
+    answer.on("end", () => resolve([answer.statusCode, JSON.parse(text)]));
+  });
+  request.on("error", reject);
+  request.end(body && JSON.stringify(body));
+});
+(async () => {
+  const leases = "/apis/coordination.k8s.io/v1/namespaces/default/leases";
+  const spec = { holderIdentity: "me", leaseDurationSeconds: 15 };
+  const [created, lease] = await call("POST", leases, { metadata: { name: "primary" }, spec });
+  console.log("create", created);
+  lease.spec.renewTime = new Date().toISOString().replace("Z", "000Z");
+  console.log("renew", (await call("PUT", leases + "/primary", lease))[0]);
+  console.log("stale renew", (await call("PUT", leases + "/primary", lease))[0]);
+  console.log("list pods", (await call("GET", "/api/v1/namespaces/default/pods"))[0]);
+})();
+`;

@@ -1,0 +1,79 @@
+import { execFile } from "node:child_process";
+import { createHash } from "node:crypto";
+import { createReadStream } from "node:fs";
+import { chmod, copyFile, mkdir, mkdtemp, rm, symlink, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { dirname, join } from "node:path";
+import { pipeline } from "node:stream/promises";
+import { promisify } from "node:util";
+import { onPath } from "../tools/apt.js";
+
+const run = promisify(execFile);
+const TAR_MS_MAX = 300_000;
+
+/** What a container starts with; the names are the image format's. */
+export interface ImageConfig {
+  readonly Entrypoint?: readonly string[];
+  readonly Cmd?: readonly string[];
+  readonly Env?: readonly string[];
+  readonly WorkingDir?: string;
+  readonly User?: string;
+}
+
+/** Writes an image of one layer, as `docker save` would, with nothing but tar. Same files, same image. */
+export async function writeImage(name: string, root: string, tar: string, config: ImageConfig): Promise<void> {
+  const work = await mkdtemp(join(tmpdir(), "metamaster-image-"));
+  try {
+    const plain = ["--numeric-owner", "--owner=0", "--group=0", "--sort=name", "--mtime=@0"];
+    const layer = join(work, "layer.tar");
+    await run("tar", [...plain, "-C", root, "-cf", layer, "."], { timeout: TAR_MS_MAX });
+    const hash = createHash("sha256");
+    await pipeline(createReadStream(layer), hash);
+    const digest = `sha256:${hash.digest("hex")}`;
+    const image = {
+      architecture: process.arch === "x64" ? "amd64" : process.arch,
+      os: "linux",
+      config,
+      rootfs: { type: "layers", diff_ids: [digest] },
+      history: [{ created: "1970-01-01T00:00:00Z", created_by: "e2e" }],
+    };
+    await writeFile(join(work, "config.json"), JSON.stringify(image));
+    const manifest = [{ Config: "config.json", RepoTags: [name], Layers: ["layer.tar"] }];
+    await writeFile(join(work, "manifest.json"), JSON.stringify(manifest));
+    const files = ["manifest.json", "config.json", "layer.tar"];
+    await run("tar", ["-C", work, "-cf", tar, ...files], { timeout: TAR_MS_MAX });
+  } finally {
+    await rm(work, { recursive: true, force: true });
+  }
+}
+
+/** A root file system with busybox under all its names. Debian's static one can't resolve names. */
+export async function busyboxRoot(root: string): Promise<void> {
+  for (const folder of ["bin", "etc", "tmp", "root", "proc", "sys", "dev"]) {
+    await mkdir(join(root, folder), { recursive: true });
+  }
+  await chmod(join(root, "tmp"), 0o1777);
+  const busybox = onPath("busybox");
+  if (busybox === undefined) throw new Error("there is no busybox: install Debian's busybox-static");
+  await copyFile(busybox, join(root, "bin/busybox"));
+  const { stdout } = await run(busybox, ["--list"]);
+  for (const applet of stdout.split("\n")) {
+    if (applet !== "" && applet !== "busybox") await symlink("busybox", join(root, "bin", applet));
+  }
+  await writeFile(join(root, "etc/passwd"), "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n");
+  await writeFile(join(root, "etc/group"), "root:x:0:\nnogroup:x:65534:\n");
+}
+
+/** Adds the Node that runs this, as /bin/node, with the libraries that it needs. */
+export async function addNode(root: string): Promise<void> {
+  const { stdout } = await run("ldd", [process.execPath]);
+  const libraries = stdout.match(/\/\S+/g) ?? [];
+  for (const library of libraries) await copyTo(library, join(root, library));
+  await copyTo(process.execPath, join(root, "bin/node"));
+}
+
+async function copyTo(from: string, to: string): Promise<void> {
+  await mkdir(dirname(to), { recursive: true });
+  await copyFile(from, to);
+  await chmod(to, 0o755);
+}
