@@ -44,6 +44,12 @@ export function hasCode(error: unknown, code: string): error is MetaMasterError 
   return error instanceof MetaMasterError && error.code === code;
 }
 
+/** For whoever reads only this line: what is wrong, where, and what to do. */
+export function messageWithHint(error: unknown): string {
+  const hint = error instanceof MetaMasterError ? error.hint : undefined;
+  return hint === undefined ? messageOf(error) : `${messageOf(error)} ${hint}`;
+}
+
 /** The text of anything thrown, for messages and logs. */
 export function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);

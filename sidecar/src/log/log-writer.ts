@@ -43,6 +43,7 @@ export class BucketLogWriter implements LogWriter {
   #position: Position;
   #lastSentMs: number;
   #fenced: MetaMasterError | undefined;
+  #trouble: MetaMasterError | undefined;
   #pumping = false;
   /** Aborted when nobody waits for anything in the queue. */
   #attention = new AbortController();
@@ -53,7 +54,13 @@ export class BucketLogWriter implements LogWriter {
     this.#cluster = start.cluster;
     this.#position = start.position;
     this.#lastSentMs = start.sentMs;
-    this.#parts = components;
+    this.#parts = {
+      ...components,
+      onTrouble: (trouble) => {
+        this.#trouble = trouble?.error;
+        components.onTrouble(trouble);
+      },
+    };
     this.#settings = settings;
     this.#memory = components.memory ?? new EntryMemory();
   }
@@ -64,6 +71,10 @@ export class BucketLogWriter implements LogWriter {
 
   get lastSentMs(): number {
     return this.#lastSentMs;
+  }
+
+  get trouble(): Error | undefined {
+    return this.#trouble;
   }
 
   get fenced(): Error | undefined {

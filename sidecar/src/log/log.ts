@@ -53,6 +53,8 @@ export interface LogWriter {
   readonly lastSentMs: number;
   /** Undefined, or why this writer can never write again. */
   readonly fenced: Error | undefined;
+  /** Why the entry that is being put is not durable yet. */
+  readonly trouble: Error | undefined;
   append(draft: Draft, signal: AbortSignal): Promise<Appended>;
   /** An idle primary's look at the next slot: throws `Fenced` if anything is there. */
   checkFence(signal: AbortSignal): Promise<void>;

@@ -48,7 +48,7 @@ export interface LeadershipTerm {
   /** The master answers its health check and its process lives (or it is being opened or restarted, within its bound). */
   readonly mayRenew: () => boolean;
   /**
-   * Leadership was proven at `fromMs` and is good until `untilMs`: then `lead` ends. By `deadMs` (later, and before anybody else may start a master) the master must be
+   * Leadership is good until `untilMs`: then `lead` ends. Counted from `fromMs` (when it was proven, or later if a master is held without), by `deadMs` (later, and before anybody else may start a master) the master must be
    * dead: what the watchdog is given.
    */
   readonly extended: (fromMs: number, untilMs: number, deadMs: number) => void;

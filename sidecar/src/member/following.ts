@@ -1,4 +1,4 @@
-import { messageOf, MetaMasterError } from "../base/errors.js";
+import { messageOf, messageWithHint, MetaMasterError } from "../base/errors.js";
 import type { ReadEntry } from "../formats/entry.js";
 import { codeOf, noteWriter, type MemberContext, type Next } from "./context.js";
 import { afterFollowError } from "./decisions.js";
@@ -42,7 +42,7 @@ export function nextAfter(context: MemberContext, watch: Watch, error: unknown):
     case "Retry":
       break;
   }
-  memory.trouble = messageOf(error);
+  memory.trouble = messageWithHint(error);
   components.logger.warn(
     { err: error, slot, kind: error instanceof MetaMasterError ? error.kind : "unexpected" },
     `following is held up at slot ${slot}, trying again: ${messageOf(error)}`,

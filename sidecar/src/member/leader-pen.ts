@@ -36,6 +36,10 @@ export class LeaderPen implements LogWriter {
     return this.#writer.fenced;
   }
 
+  get trouble(): Error | undefined {
+    return this.#writer.trouble;
+  }
+
   get released(): boolean {
     return this.#released;
   }

@@ -33,7 +33,10 @@ class LogContender implements Contender {
   mayRenew = true;
   readonly #bootMs: number;
 
-  constructor(world: LogWorld, name: string) {
+  /** The longest lease that the watchdog was given. */
+  longestMs = 0;
+
+  constructor(world: LogWorld, name: string, onBucketLoss: "Fence" | "Hold" = "Fence") {
     this.name = name;
     this.#world = world;
     this.#bootMs = name.charCodeAt(0) * 1000;
@@ -41,7 +44,7 @@ class LogContender implements Contender {
     this.#incarnation = new Incarnation(world.scheduler, name);
     this.#clock = new SimulatedClock(this.#machine, this.#incarnation);
     this.election = new LogElection(
-      { member: name, leaseMs: world.leaseMs, onBucketLoss: "Fence" },
+      { member: name, leaseMs: world.leaseMs, onBucketLoss },
       { clock: this.#clock, random: world.random.stream(name), logger: silent },
     );
   }
@@ -132,7 +135,8 @@ class LogContender implements Contender {
       {
         writer: this.#pen,
         mayRenew: () => this.mayRenew,
-        extended: (_fromMs, untilMs, deadMs) => {
+        extended: (fromMs, untilMs, deadMs) => {
+          this.longestMs = Math.max(this.longestMs, deadMs - fromMs);
           this.provenUntilMs = untilMs - this.#bootMs;
           this.deadMs = deadMs - this.#bootMs;
         },
@@ -159,8 +163,8 @@ class LogWorld implements ElectionWorld {
     return this.scheduler.nowMs;
   }
 
-  contender(name: string): LogContender {
-    const contender = new LogContender(this, name);
+  contender(name: string, onBucketLoss?: "Fence" | "Hold"): LogContender {
+    const contender = new LogContender(this, name, onBucketLoss);
     this.#contenders.push(contender);
     return contender;
   }
@@ -189,6 +193,23 @@ test("what a durable entry proves is told at once: a barrier that waited for it 
   contender.appended(5);
   expect(contender.provenUntilMs).toBe(world.nowMs - 5 + (world.leaseMs * 2) / 3);
   expect(contender.provenUntilMs).toBeGreaterThan(before);
+  world.close();
+});
+
+test("Hold: however long the bucket is away, the watchdog is given the same short lease, anew all the time", async () => {
+  const world = new LogWorld();
+  const contender = world.contender("a", "Hold");
+  contender.stand();
+  await world.until(() => contender.leads);
+  contender.cutOff(true);
+  for (let leases = 0; leases < 100; leases++) {
+    await world.pass(world.leaseMs);
+    expect(contender.deadMs).toBeGreaterThan(world.nowMs + world.leaseMs / 2);
+  }
+  expect(contender.leads).toBe(true);
+  expect(contender.provenUntilMs).toBeLessThan(world.leaseMs * 2);
+  // A watchdog leaves out extensions that are a small part of its lease: of one that began long ago that would be too much.
+  expect(contender.longestMs).toBeLessThanOrEqual(world.leaseMs);
   world.close();
 });
 

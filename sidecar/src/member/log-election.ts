@@ -93,11 +93,11 @@ export class LogElection implements Election {
     }
   }
 
-  /** `livesFromMs`: what the watchdog counts from; later than what is proven only while held. */
+  /** `livesFromMs`: what the watchdog counts from; later than what is proven only while held. The lease it is given is never longer than the real one. */
   #extend(term: LeadershipTerm, livesFromMs: number): void {
     const sentMs = term.writer.lastSentMs;
     const { leaseMs } = this.#settings;
-    term.extended(sentMs, sentMs + leaseMs * renewDeadlineOfLease, livesFromMs + leaseMs * deadOfLease);
+    term.extended(livesFromMs, sentMs + leaseMs * renewDeadlineOfLease, livesFromMs + leaseMs * deadOfLease);
   }
 
   async #lead(term: LeadershipTerm, signal: AbortSignal): Promise<LeadershipEnd> {
@@ -113,7 +113,7 @@ export class LogElection implements Election {
       const untilMs = sentMs + leaseMs * renewDeadlineOfLease;
       const mayRenew = term.mayRenew();
       if (nowMs >= untilMs && !(mayRenew && this.#settings.onBucketLoss === "Hold")) {
-        return { reason: "LeaseLost", cause: heartbeats.trouble };
+        return { reason: "LeaseLost", cause: heartbeats.trouble ?? term.writer.trouble };
       }
       heldSinceMs = this.#sayHeld(nowMs >= untilMs, heldSinceMs, nowMs);
       this.#extend(term, heldSinceMs === undefined ? sentMs : nowMs);

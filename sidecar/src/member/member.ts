@@ -1,4 +1,4 @@
-import { messageOf, MetaMasterError } from "../base/errors.js";
+import { messageOf, messageWithHint, MetaMasterError } from "../base/errors.js";
 import type { CheckpointReason, ShipStatus } from "../replica/replica.js";
 import type { Position } from "../formats/entry.js";
 import type { Barrier } from "../replica/replica.js";
@@ -95,7 +95,7 @@ export class Member {
       position: term?.pen.position ?? watch?.image.position,
       ship: term?.shipStatus,
       halt: halt === undefined ? undefined : { ...halt, ...haltReasons[halt.reason] },
-      trouble: this.#memory.trouble,
+      trouble: this.#memory.trouble ?? writeTrouble(term),
       failovers: this.#memory.failovers,
       restarts: this.#memory.restarts,
       fencedTotal: this.#memory.fencedTotal,
@@ -187,7 +187,7 @@ export class Member {
         this.#memory.trouble = undefined;
         break;
       } catch (error) {
-        this.#memory.trouble = messageOf(error);
+        this.#memory.trouble = messageWithHint(error);
         logger.warn(
           { err: error },
           `the records of earlier runs can't be read or written, trying again: ${messageOf(error)}`,
@@ -246,4 +246,10 @@ export class Member {
     }
     return { to: "Fencing", reason, after: { to: "Syncing", reason, pauseMs } };
   }
+}
+
+/** What was written and is not durable yet. */
+function writeTrouble(term: Term | undefined): string | undefined {
+  if (term?.pen.trouble === undefined) return undefined;
+  return `slot ${term.pen.position.slot + 1} is not durable yet: ${messageWithHint(term.pen.trouble)}`;
 }

@@ -1,4 +1,4 @@
-import { messageOf } from "../base/errors.js";
+import { messageOf, messageWithHint } from "../base/errors.js";
 import { EMPTY_IMAGE } from "../formats/image.js";
 import { Backoff } from "./backoff.js";
 import { stopped, type MemberContext, type Next } from "./context.js";
@@ -28,7 +28,7 @@ export async function sync(context: MemberContext, reason: string, pauseMs: numb
       if (decided.action === "Halt" && decided.reason !== "MasterWillNotDie") {
         return { to: "Halted", halt: haltFor(error, decided.reason, components.clock.wallMs()) };
       }
-      memory.trouble = messageOf(error);
+      memory.trouble = messageWithHint(error);
       const againMs = backoff.nextMs();
       components.logger.warn(
         { err: error, againMs: Math.round(againMs) },

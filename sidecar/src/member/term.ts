@@ -214,11 +214,9 @@ export class Term {
     if (this.signal.aborted) return;
     const { memory, components } = this.#context;
     memory.fencedTotal += 1;
-    components.logger.error(
-      { err: cause, epoch: this.epoch },
-      `leadership of epoch ${this.epoch} is lost: ${reason}${cause === undefined ? "" : ` (${messageOf(cause)})`}`,
-    );
-    this.#scope.abort(new MetaMasterError("LeadershipLost", "fenced", `epoch ${this.epoch}: ${reason}`, { cause }));
+    const why = cause === undefined ? reason : `${reason} (${messageOf(cause)})`;
+    components.logger.error({ err: cause, epoch: this.epoch }, `leadership of epoch ${this.epoch} is lost: ${why}`);
+    this.#scope.abort(new MetaMasterError("LeadershipLost", "fenced", `epoch ${this.epoch}: ${why}`, { cause }));
   }
 
   #durable(draft: Draft, appended: Appended): void {

@@ -10,7 +10,8 @@ export const fileErrorCodes: ErrorCodes = {
   DiskFull: {
     kind: "transient",
     meaning: "No space, or no quota, is left.",
-    remedy: "It is tried again. Free space, or give the volume more.",
+    remedy:
+      "Free space, or give the volume more: a member goes on by itself, and a command that is run again goes on where it was.",
   },
   FileDenied: {
     kind: "invalid",

@@ -53,7 +53,8 @@ export const replicaErrorCodes: ErrorCodes = {
   DatabaseMissing: {
     kind: "invalid",
     meaning: "A configured database isn't there.",
-    remedy: "Check `databases[].path`; a database appears once the master has created it.",
+    remedy:
+      "Check `databases[].path`; a database appears once the master has created it. Until then nothing of it is replicated, and every barrier is refused.",
   },
   DirectoryInUse: {
     kind: "conflict",

@@ -101,6 +101,7 @@ export class MemoryWriter implements LogWriter {
   position: Position;
   lastSentMs: number;
   fenced: Error | undefined;
+  readonly trouble = undefined;
   readonly #log: MemoryLog;
   readonly #clock: Clock;
   #queue: Promise<unknown> = Promise.resolve();

@@ -1,4 +1,4 @@
-import { messageOf } from "../../base/errors.js";
+import { messageWithHint } from "../../base/errors.js";
 import type { Position } from "../../formats/entry.js";
 import type { CheckpointReason } from "../replica.js";
 import type { Cut } from "./cut.js";
@@ -268,7 +268,7 @@ export class Checkpoints {
         return;
       }
       rejectAll(callers, error);
-      this.trouble = `checkpoint: ${messageOf(error)}`;
+      this.trouble = `checkpoint: ${messageWithHint(error)}`;
       throw error;
     } finally {
       await group.close();
@@ -323,7 +323,7 @@ export class Checkpoints {
     try {
       await snapshots.store(this.#parts.emitter.signal);
     } catch (error) {
-      this.trouble = `snapshot: ${messageOf(error)}`;
+      this.trouble = `snapshot: ${messageWithHint(error)}`;
       this.#parts.tools.logger.warn({ err: error }, "The snapshot of a checkpoint could not be stored.");
     }
   }

@@ -5,6 +5,7 @@ import type { DatabaseLocation } from "../layout.js";
 import { CurrentFile } from "./current-file.js";
 import type { CutDatabase, DatabaseCut, ManifestMark, WalMarks } from "./cut.js";
 import { ManifestTracker } from "./manifest-tracker.js";
+import { neverThere } from "./ship-errors.js";
 import { WalSet, type WalSetParts } from "./wal-set.js";
 
 /** One database as shipping sees it: its MANIFEST, its WALs, and what of them is in the image. */
@@ -14,6 +15,8 @@ export class ShippedDatabase implements CutDatabase {
   readonly manifest: ManifestTracker;
   /** Another database is in its place than the image has. */
   replaced = false;
+  /** Why nothing may be promised of this database: neither the disk nor the image has one. */
+  absent: MetaMasterError | undefined;
   /** Grows with every group that carried this database's MANIFEST: plans made before are void. */
   advances = 0;
   /** The MANIFEST for which a hold was raised. */
@@ -75,8 +78,12 @@ export class ShippedDatabase implements CutDatabase {
   async observe(cut: DatabaseCut, signal: AbortSignal): Promise<void> {
     const { manifest } = cut;
     const shipped = this.replaced ? undefined : this.shippedManifest();
+    this.absent = undefined;
     if (manifest === undefined) {
-      if (shipped === undefined) return;
+      if (shipped === undefined) {
+        this.absent = neverThere(this.name, this.location.path);
+        return;
+      }
       throw new MetaMasterError(
         "DatabaseMissing",
         "invalid",

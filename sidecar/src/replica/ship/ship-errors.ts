@@ -14,6 +14,14 @@ export function barrierFailed(cause: unknown): unknown {
   );
 }
 
+/** Until the master has created it nothing written there, nor elsewhere because of a wrong path, is seen: a barrier would promise what nobody keeps. */
+export function neverThere(database: string, path: string): MetaMasterError {
+  return new MetaMasterError("DatabaseMissing", "invalid", `There is no database in ${path} yet (${database}).`, {
+    hint: "If the master writes its database elsewhere correct `databases[].path`; otherwise it appears once the master has created it.",
+    details: { database, path },
+  });
+}
+
 export function unsettled(tries: number, cause: unknown): MetaMasterError {
   return new MetaMasterError(
     "CheckpointUnsettled",

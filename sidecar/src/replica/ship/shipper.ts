@@ -1,4 +1,4 @@
-import { MetaMasterError, hasCode, messageOf } from "../../base/errors.js";
+import { MetaMasterError, hasCode, messageWithHint } from "../../base/errors.js";
 import type { Position, ReadEntry } from "../../formats/entry.js";
 import { Image } from "../../formats/image-fold.js";
 import { parseFileName } from "../../formats/rocksdb/file-names.js";
@@ -210,10 +210,9 @@ export class PrimaryShipper implements Shipper {
   }
 
   get status(): ShipStatus {
-    const nowMs = this.#parts.clock.monotonicMs();
     return {
       durable: this.writer.position,
-      durableLagSeconds: this.#lag.seconds(nowMs),
+      durableLagSeconds: this.#lag.seconds(this.#parts.clock.monotonicMs()),
       durableLagBytes: this.#lag.bytes,
       spoolBytes: this.#keeper.spoolBytes,
       lastCheckpointSlot: this.#checkpoints.lastSlot,
@@ -284,14 +283,16 @@ export class PrimaryShipper implements Shipper {
         this.#barriers.putBack(callers);
         return "shipped";
       }
-      void this.#answer(callers);
-      this.#trouble = undefined;
+      const absent = this.#databases.find((database) => database.absent !== undefined)?.absent;
+      if (absent === undefined) void this.#answer(callers);
+      else rejectAll(callers, barrierFailed(absent));
+      this.#trouble = absent === undefined ? undefined : messageWithHint(absent);
       return this.#emittedBytes > emittedBefore ? "shipped" : "nothing";
     } catch (error) {
       rejectAll(callers, barrierFailed(error));
       this.#checkAlive();
       if (hasCode(error, "GroupUnfinished")) throw error;
-      this.#trouble = messageOf(error);
+      this.#trouble = messageWithHint(error);
       this.#parts.logger.warn({ err: error }, "Shipping met trouble and tries again.");
       return "failed";
     }
@@ -410,7 +411,7 @@ export class PrimaryShipper implements Shipper {
       } catch (error) {
         this.#checkAlive();
         if (hasCode(error, "GroupUnfinished")) throw error;
-        this.#trouble = messageOf(error);
+        this.#trouble = messageWithHint(error);
         this.#parts.logger.warn({ err: error }, "The last checkpoint failed and is tried again.");
         await this.#pacer.pause("failed", this.#parts.clock.monotonicMs(), signal);
       }

@@ -1,4 +1,4 @@
-import { MetaMasterError, hasCode, isKind, messageOf } from "../../base/errors.js";
+import { MetaMasterError, hasCode, isKind, messageWithHint } from "../../base/errors.js";
 import type { FileStat } from "../../base/file-system.js";
 import type { ByteSource } from "../../bucket/bucket.js";
 import { TABLE_PREFIX, type Digest } from "../../formats/entry.js";
@@ -147,7 +147,7 @@ export class Uploader {
         signal.throwIfAborted();
         if (hasCode(error, "SourceChanged") || hasCode(error, "FileNotFound")) throw fileChanged(upload.local, error);
         if (!isKind(error, "transient")) throw error;
-        this.trouble = `upload of ${upload.folder}/${upload.file} to ${bucket.url}: ${messageOf(error)}`;
+        this.trouble = `upload of ${upload.folder}/${upload.file} to ${bucket.url}: ${messageWithHint(error)}`;
         logger.warn({ key, err: error, pauseMs }, "Uploading a table failed; it is tried again.");
         await clock.sleep(pauseMs * (0.5 + random.float() / 2), signal);
       }

@@ -8,6 +8,7 @@ export class TestPen implements LogWriter {
   readonly writer: WriterId = { member: "a", nonce: "00" };
   readonly entries: ReadEntry[] = [];
   fenced: Error | undefined;
+  readonly trouble = undefined;
   readonly lastSentMs = 0;
   #away: { readonly promise: Promise<void>; readonly resolve: () => void } | undefined;
   #last: Promise<unknown> = Promise.resolve();
