@@ -9,8 +9,8 @@ const MIB = 1024 * 1024;
 async function forced(work: () => void): Promise<number> {
   let minor = 0;
   const observer = new PerformanceObserver((list) => {
-    for (const { detail } of list.getEntries()) {
-      const { kind, flags } = detail as { kind: number; flags: number };
+    for (const entry of list.getEntries()) {
+      const { kind, flags } = Reflect.get(entry, "detail") as { readonly kind: number; readonly flags: number };
       if (kind === constants.NODE_PERFORMANCE_GC_MINOR && flags !== 0) minor++;
     }
   });
