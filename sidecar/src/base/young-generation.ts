@@ -13,7 +13,11 @@ let bytesSince = 0;
 function exposed(): Collect {
   setFlagsFromString("--expose-gc");
   const found: unknown = runInNewContext("gc");
-  return typeof found === "function" ? (found as Collect) : () => undefined;
+  return isCollect(found) ? found : () => undefined;
+}
+
+function isCollect(value: unknown): value is Collect {
+  return typeof value === "function";
 }
 
 /**
