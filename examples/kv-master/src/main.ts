@@ -36,6 +36,14 @@ async function list(db: RocksDB, url: URL): Promise<{ rows: [string, string][] }
   return { rows };
 }
 
+/** A RocksDB that could not write (the disk is full) takes no writes until it is opened again: the sidecar does that, or another member takes over. */
+function endUnwritable(error: unknown, response: ServerResponse): never {
+  const message = `the database can't be written: ${error instanceof Error ? error.message : String(error)}`;
+  console.error(`kv-master: ${message}`);
+  response.once("close", () => process.exit(1));
+  throw new Error(message, { cause: error });
+}
+
 async function serve(
   db: RocksDB,
   barrier: SharedBarrier | undefined,
@@ -49,7 +57,8 @@ async function serve(
   if (!url.pathname.startsWith("/kv/")) return answer(response, 404, { error: "try /kv/KEY, /list or /healthz" });
   const key = decodeURIComponent(url.pathname.slice("/kv/".length));
   if (incoming.method === "PUT") {
-    await db.put(key, await readBody(incoming));
+    const value = await readBody(incoming);
+    await db.put(key, value).catch((error: unknown) => endUnwritable(error, response));
     await barrier?.wait();
     return answer(response, 200, { key });
   }
