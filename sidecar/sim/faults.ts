@@ -1,4 +1,5 @@
 import type { Machine } from "./machine.js";
+import { noFaultWeights, type Fault, type FaultWeights } from "./fault-kinds.js";
 import type { Profile } from "./profile.js";
 import type { SeededRandom } from "./random.js";
 import type { Scheduler } from "./scheduler.js";
@@ -14,53 +15,12 @@ export interface FaultParts {
   readonly say: (what: string) => void;
 }
 
-export type Fault =
-  | "crash"
-  | "crashSidecar"
-  | "crashBetween"
-  | "killMaster"
-  | "power"
-  | "freeze"
-  | "freezeSidecar"
-  | "wipe"
-  | "hang"
-  | "undying"
-  | "stop"
-  | "switchover"
-  | "checkpoint"
-  | "cut"
-  | "outage"
-  | "clock"
-  | "diskFull"
-  | "scaleOut";
-
-const none: Readonly<Record<Fault, number>> = {
-  crash: 0,
-  crashSidecar: 0,
-  crashBetween: 0,
-  killMaster: 0,
-  power: 0,
-  freeze: 0,
-  freezeSidecar: 0,
-  wipe: 0,
-  hang: 0,
-  undying: 0,
-  stop: 0,
-  switchover: 0,
-  checkpoint: 0,
-  cut: 0,
-  outage: 0,
-  clock: 0,
-  diskFull: 0,
-  scaleOut: 0,
-};
-
 const membersMax = 6;
 
 /** Draws faults, one after the other, until it is told to stop; then undoes what is still under way. */
 export class Faults {
   readonly #parts: FaultParts;
-  readonly #weights: Readonly<Record<Fault, number>>;
+  readonly #weights: FaultWeights;
   readonly counts = new Map<Fault, number>();
   #over = false;
 
@@ -89,7 +49,7 @@ export class Faults {
       diskFull: some(1),
       scaleOut: some(0.5),
     };
-    if (faults !== undefined) this.#weights = { ...none, ...faults };
+    if (faults !== undefined) this.#weights = { ...noFaultWeights, ...faults };
   }
 
   start(): void {

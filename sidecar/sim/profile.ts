@@ -1,4 +1,4 @@
-import type { Fault } from "./faults.js";
+import type { FaultWeights } from "./fault-kinds.js";
 import { noFaults, type NetworkFaults } from "./bucket.js";
 import type { FileSystemTiming } from "./file-system.js";
 import { masterProfile, type MasterProfile } from "./master/profile.js";
@@ -26,7 +26,7 @@ export interface Profile {
   /** How long a machine stands still at most, or stays away. */
   readonly pauseMsMax: number;
   /** Weights, instead of the dice's. */
-  readonly faults?: Partial<Record<Fault, number>>;
+  readonly faults?: Partial<FaultWeights>;
   /** Somebody comes whose `cluster.json` is another cluster's. */
   readonly foreigner: boolean;
   /** The first member has databases that are older than the cluster, and every member has `bootstrap: adopt`. */
