@@ -49,7 +49,7 @@ kube: build
 # A whole Kubernetes cluster, on this machine (root on Linux) or with PROVIDER=kind in Docker: e2e/cluster/README.md.
 e2e: build
 	@PROVIDER=$(PROVIDER) node dist/e2e/cluster/main.js cluster
-	@PROVIDER=$(PROVIDER) $(JEST) --selectProjects=kube --selectProjects=cluster --runInBand $(ARGS)
+	@PROVIDER=$(PROVIDER) node scripts/test.js --only kube,cluster
 
 sim: build
 	@node dist/sidecar/sim/main.js --seeds $(SEEDS) --parallel 2 $(ARGS)

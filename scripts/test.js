@@ -1,6 +1,6 @@
 /**
  * Runs every test that needs no Kubernetes, runner by runner, and prints one line `N passed, N failed` summed over all of them.
- * A skipped test is a failure under CI=true. With `--only NAME[,NAME]` some runners alone: unit, e2e, sim.
+ * A skipped test is a failure under CI=true. With `--only NAME[,NAME]` some runners alone: unit, e2e, sim, and those that need it: kube, cluster.
  */
 import { spawn } from "node:child_process";
 import { mkdirSync, readFileSync, rmSync } from "node:fs";
@@ -53,7 +53,9 @@ const runners = [
     count: () => JSON.parse(readFileSync(`${results}/sim.json`, "utf8")),
   },
   jest("e2e", ["--runInBand"]),
-].filter(({ name }) => values.only === undefined || values.only.split(",").includes(name));
+  jest("kube", ["--runInBand"]),
+  jest("cluster", ["--runInBand"]),
+].filter(({ name }) => (values.only ?? "unit,sim,e2e").split(",").includes(name));
 
 /** @param {string[]} command @returns {Promise<number>} */
 function run(command) {

@@ -1,5 +1,8 @@
 import { afterAll, beforeAll, expect } from "@jest/globals";
+import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Cluster } from "./cluster.js";
@@ -116,11 +119,49 @@ scenario(
     const address = await field("pod", "far", "{.status.podIP}");
     await cluster.node(2).cut("api-server");
     await becomes(2, "Unknown");
-    expect(await cluster.kubectl(["exec", "near", "--", "wget", "-q", "-O", "-", `http://${address}:8080/`])).toMatch(
-      /tick/,
-    );
+    expect(await fetchFrom("near", `http://${address}:8080/`)).toBe("tick");
     await cluster.node(2).join();
     await becomes(2, "True");
+  },
+);
+
+scenario(
+  () => cluster,
+  "pods reach the test process, until their node is cut off from it",
+  async () => {
+    await ticker("caller", 2);
+    const server = createServer((_request, response) => response.end("here"));
+    server.listen(0, cluster.hostAddress);
+    await once(server, "listening");
+    try {
+      const { port } = server.address() as AddressInfo;
+      const url = `http://${cluster.hostAddress}:${port}/`;
+      expect(await fetchFrom("caller", url)).toBe("here");
+      await cluster.node(2).cut("host");
+      await expect(fetchFrom("caller", url)).rejects.toThrow(/aborted due to timeout/);
+      await cluster.node(2).join();
+      expect(await waitFor("the test process reached", WAIT_MS_MAX, () => fetchFrom("caller", url))).toBe("here");
+      expect(await ready(2)).toBe("True");
+    } finally {
+      server.close();
+    }
+  },
+);
+
+scenario(
+  () => cluster,
+  "a frozen pod stands still, and goes on when it is thawed",
+  async () => {
+    await ticker("clock", 1);
+    await ticker("pod-frozen", 1);
+    const frozen = await cluster.freezePod("default", "pod-frozen");
+    await waitFor("no tick for a while", WAIT_MS_MAX, async () => {
+      const now = Number((await cluster.kubectl(["exec", "clock", "--", "cat", "/proc/uptime"])).split(" ")[0]);
+      return now - ((await ticks("pod-frozen")).at(-1) ?? now) > GAP_S || undefined;
+    });
+    await frozen.thaw();
+    expect(await longestGap("pod-frozen")).toBeGreaterThan(GAP_S);
+    expect(await field("pod", "pod-frozen", "{.status.containerStatuses[0].restartCount}")).toBe("0");
   },
 );
 
@@ -189,6 +230,12 @@ async function ticker(name: string, node: number): Promise<void> {
   const tolerations = [{ operator: "Exists" }];
   await apply(pod(name, { nodeName: cluster.node(node).name, tolerations, containers: [main] }));
   await cluster.kubectl(["wait", "--for=condition=Ready", `pod/${name}`, "--timeout=60s"]);
+}
+
+/** Not by busybox' wget: Debian's static one may crash. */
+async function fetchFrom(name: string, url: string): Promise<string> {
+  const program = `fetch("${url}", { signal: AbortSignal.timeout(3000) }).then(async (answer) => console.log(await answer.text()))`;
+  return (await cluster.kubectl(["exec", name, "--", "node", "-e", program])).trim();
 }
 
 /** Seconds between two ticks. */

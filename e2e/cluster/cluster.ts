@@ -16,6 +16,8 @@ export interface Cluster {
   load(tar: string): Promise<void>;
   /** From 1. */
   node(index: number): ClusterNode;
+  /** All processes of one pod stop, and go on by `thaw` as if nothing had been. */
+  freezePod(namespace: string, name: string): Promise<Frozen>;
   /** Runs kubectl as an administrator; gives what it printed, throws what it complained of. */
   kubectl(args: readonly string[], stdin?: string): Promise<string>;
   helm(args: readonly string[]): Promise<string>;
@@ -25,8 +27,12 @@ export interface Cluster {
   down(): Promise<void>;
 }
 
-/** What a node, or its pods with it, may be cut off from. */
-export type Cut = "everything" | "api-server";
+export interface Frozen {
+  thaw(): Promise<void>;
+}
+
+/** What a node, and its pods with it, may be cut off from. `host`: the servers of the test process, at `hostAddress`. */
+export type Cut = "everything" | "api-server" | "host";
 
 export interface ClusterNode {
   /** As the API server names it. */
@@ -40,4 +46,16 @@ export interface ClusterNode {
   /** The processes go on, packets don't; `join` ends every cut. */
   cut(from?: Cut): Promise<void>;
   join(): Promise<void>;
+}
+
+/** Which pod a name stands for now, and where it runs. */
+export async function podOf(
+  cluster: Cluster,
+  namespace: string,
+  name: string,
+): Promise<{ readonly uid: string; readonly node: string }> {
+  const path = "jsonpath={.metadata.uid} {.spec.nodeName}";
+  const [uid = "", node = ""] = (await cluster.kubectl(["get", "pod", "-n", namespace, name, "-o", path])).split(" ");
+  if (uid === "" || node === "") throw new Error(`the pod ${namespace}/${name} is on no node`);
+  return { uid, node };
 }

@@ -6,7 +6,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { runClient } from "../client.js";
-import type { Cluster, ClusterNode, Cut } from "../cluster.js";
+import { podOf, type Cluster, type ClusterNode, type Cut, type Frozen } from "../cluster.js";
 import { collectObjects, Problems } from "../collect.js";
 
 const run = promisify(execFile);
@@ -103,6 +103,15 @@ export class KindCluster implements Cluster {
     };
   }
 
+  async freezePod(namespace: string, name: string): Promise<Frozen> {
+    const { uid, node } = await podOf(this, namespace, name);
+    // cgroup v2; systemd's names have no hyphens.
+    const group = `$(find /sys/fs/cgroup -type d -name '*pod${uid.replaceAll("-", "_")}.slice' | head -1)`;
+    const set = (state: 0 | 1) => this.#docker("exec", node, "sh", "-c", `echo ${state} >"${group}/cgroup.freeze"`);
+    await set(1);
+    return { thaw: () => set(0) };
+  }
+
   async kubectl(args: readonly string[], stdin = ""): Promise<string> {
     return runClient(["kubectl"], this.kubeconfig, args, stdin);
   }
@@ -141,12 +150,15 @@ export class KindCluster implements Cluster {
 
   async #cut(node: string, from: Cut): Promise<void> {
     // Rules in a chain of their own, so that `join` can take them back; a network that is disconnected would give a new address.
-    const chain =
-      "iptables -N CUT 2>/dev/null && for c in INPUT OUTPUT FORWARD; do iptables -I $c -j CUT; done; iptables -F CUT";
-    const api = `getent ahostsv4 ${this.#controlPlane} | cut -d' ' -f1 | head -1`;
+    const chain = "iptables -N CUT 2>/dev/null && for c in INPUT OUTPUT FORWARD; do iptables -I $c -j CUT; done";
     const rules = {
       everything: "iptables -A CUT -i lo -j RETURN; iptables -A CUT -o lo -j RETURN; iptables -A CUT -j DROP",
-      "api-server": `a=$(${api}); iptables -A CUT -p tcp -d $a --dport 6443 -j DROP; iptables -A CUT -p tcp -s $a --sport 6443 -j DROP`,
+      "api-server": `a=$(getent ahostsv4 ${this.#controlPlane} | cut -d' ' -f1 | head -1); ${drop("-d $a --dport 6443", "-s $a --sport 6443")}`,
+      // Only connections that begin on the node.
+      host: drop(
+        `-d ${this.hostAddress} -m conntrack --ctdir ORIGINAL`,
+        `-s ${this.hostAddress} -m conntrack --ctdir REPLY`,
+      ),
     }[from];
     await this.#docker("exec", node, "sh", "-c", `${chain}; ${rules}`);
   }
@@ -154,6 +166,10 @@ export class KindCluster implements Cluster {
   async #docker(...args: readonly string[]): Promise<void> {
     await run("docker", args, { timeout: CALL_MS_MAX });
   }
+}
+
+function drop(to: string, from: string): string {
+  return `iptables -A CUT -p tcp ${to} -j DROP; iptables -A CUT -p tcp ${from} -j DROP`;
 }
 
 interface Running {

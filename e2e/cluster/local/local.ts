@@ -4,7 +4,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { freePort } from "../../servers/free-port.js";
 import { runClient } from "../client.js";
-import type { Cluster, ClusterNode, Cut } from "../cluster.js";
+import { podOf, type Cluster, type ClusterNode, type Cut, type Frozen } from "../cluster.js";
 import { collectObjects, Problems } from "../collect.js";
 import { etcdFlags } from "../flags.js";
 import { writeImage } from "../image.js";
@@ -80,15 +80,24 @@ export class LocalCluster implements Cluster {
     return {
       name: `node${index}`,
       crash: async () => {
-        await machine.do("freezer", index, "THAWED");
+        await machine.do("thaw", index);
         await machine.do("stop", `node${index}`);
       },
       boot: () => machine.boot(index),
       freeze: () => machine.do("freezer", index, "FROZEN"),
       thaw: () => machine.do("freezer", index, "THAWED"),
-      cut: (from: Cut = "everything") => machine.do(from === "everything" ? "unplug" : "unplug_api", index),
+      cut: (from: Cut = "everything") =>
+        from === "everything" ? machine.do("unplug", index) : machine.do("unplug_from", index, from),
       join: () => machine.do("plug", index),
     };
+  }
+
+  async freezePod(namespace: string, name: string): Promise<Frozen> {
+    const { machine } = this.#up;
+    const { uid, node } = await podOf(this, namespace, name);
+    const index = node.replace(/^node/, "");
+    await machine.do("pod_freezer", index, uid, "FROZEN");
+    return { thaw: () => machine.do("pod_freezer", index, uid, "THAWED") };
   }
 
   async kubectl(args: readonly string[], stdin = ""): Promise<string> {

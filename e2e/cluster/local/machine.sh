@@ -54,7 +54,7 @@ sweep_one() {
 down() {
   local f ns c failed=0
   for f in "$STATE"/pids/node*; do
-    [ ! -e "$f" ] || freezer "${f##*node}" THAWED || true # what is frozen cannot die
+    [ ! -e "$f" ] || thaw "${f##*node}" || true
   done
   for f in "$STATE"/pids/*; do
     [ ! -e "$f" ] || stop "$(basename "$f")" || failed=1
@@ -126,22 +126,40 @@ network() {
 }
 
 unplug() { ip link set "$bridge-n$1" down; }
-# unplug_api NODE: only from the API server, for the node and its pods.
-unplug_api() {
+# unplug_from NODE api-server|host: for the node and its pods; host: what the test process serves to them, DNS (port 53) excepted.
+unplug_from() {
+  local table=api_server there="ip daddr $host tcp dport 6443 drop" back="ip saddr $host tcp sport 6443 drop"
+  if [ "$2" = host ]; then
+    # Only connections that begin here: those that the API server or a test makes to the node go on.
+    table=host
+    there="ip daddr $host tcp dport != { 53, 6443 } ct direction original drop"
+    back="ip saddr $host tcp sport != { 53, 6443 } ct direction reply drop"
+  fi
   ip netns exec "$prefix$1" nft -f - <<END
-table inet metamaster_cut {
-  chain out { type filter hook output priority -10; ip daddr $host tcp dport 6443 drop; }
-  chain in { type filter hook input priority -10; ip saddr $host tcp sport 6443 drop; }
-  chain through { type filter hook forward priority -10; ip daddr $host tcp dport 6443 drop; ip saddr $host tcp sport 6443 drop; }
+table inet metamaster_cut_$table {
+  chain out { type filter hook output priority -10; $there; }
+  chain in { type filter hook input priority -10; $back; }
+  chain through { type filter hook forward priority -10; $there; $back; }
 }
 END
 }
 plug() {
+  local table
   ip link set "$bridge-n$1" up
-  ip netns exec "$prefix$1" nft delete table inet metamaster_cut 2>/dev/null || true
+  for table in api_server host; do ip netns exec "$prefix$1" nft delete table inet metamaster_cut_$table 2>/dev/null || true; done
 }
 # freezer NODE FROZEN|THAWED: all processes of a node, daemons and pods.
 freezer() { echo "$2" >"/sys/fs/cgroup/freezer/$prefix$1/freezer.state"; }
+
+# pod_freezer NODE UID FROZEN|THAWED
+pod_freezer() {
+  local group
+  group=$(find "/sys/fs/cgroup/freezer/$prefix$1" -type d -name "pod$2")
+  [ -n "$group" ] || { echo "node$1 runs no pod with the uid $2" >&2; return 1; }
+  echo "$3" >"$group/freezer.state"
+}
+# thaw NODE: and all its pods. What is frozen can't die.
+thaw() { find "/sys/fs/cgroup/freezer/$prefix$1" -name freezer.state -exec sh -c 'echo THAWED >"$1"' thaw {} \;; }
 
 # --- processes: known by pid and start time, never by name --------------------
 
