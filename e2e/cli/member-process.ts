@@ -18,7 +18,12 @@ export interface MemberOptions {
   readonly root: string;
   /** Appended to the configuration. */
   readonly more?: string;
+  /** A folder. */
   readonly bucket?: string;
+  /** Instead of a folder. */
+  readonly store?: { readonly url: string; readonly endpoint: string } | undefined;
+  readonly onBucketLoss?: "Fence" | "Hold";
+  readonly lease?: string;
   readonly address?: string;
   /** Names, each that of its folder below the data directory too; in the order in which the master writes them. */
   readonly databases?: readonly string[];
@@ -44,19 +49,22 @@ export class MemberProcess {
       address = "127.0.0.1:0",
       databases = ["meta"],
       walPath,
+      store,
+      onBucketLoss = "Fence",
+      lease = "2s",
     } = options;
     this.name = name;
     this.directory = join(root, name);
     this.config = join(this.directory, "metamaster.yaml");
     this.log = join(this.directory, "log");
     mkdirSync(this.directory, { recursive: true });
-    mkdirSync(bucket, { recursive: true });
+    if (store === undefined) mkdirSync(bucket, { recursive: true });
     const lines = [
       "cluster: test",
       `member: ${name}`,
       "dataDirectory: data",
       "bucket:",
-      `  url: file://${bucket}`,
+      ...(store === undefined ? [`  url: file://${bucket}`] : [`  url: ${store.url}`, `  endpoint: ${store.endpoint}`]),
       "databases:",
       ...databases.flatMap((database) => [
         `  - name: ${database}`,
@@ -64,7 +72,8 @@ export class MemberProcess {
         ...(walPath === undefined ? [] : [`    walPath: ${walPath}`]),
       ]),
       "election:",
-      "  lease: 2s",
+      `  lease: ${lease}`,
+      `  onBucketLoss: ${onBucketLoss}`,
       "http:",
       `  address: ${address}`,
       more,
@@ -95,6 +104,8 @@ export class MemberProcess {
     const child = spawn(process.execPath, [METAMASTER, "run", "--config", this.config, "--", ...command], {
       stdio: ["ignore", log, log],
       cwd: this.directory,
+      // Not left out: what a test sets is in this object only.
+      env: { ...process.env },
     });
     closeSync(log);
     this.#child = child;

@@ -52,7 +52,10 @@ export async function stayHalted(context: MemberContext, halt: Halt, resumption:
   memory.halt = halt;
   const { meaning, remedy } = haltReasons[halt.reason];
   board.enter("Halted", `${halt.reason}: ${halt.message}`);
-  components.logger.error({ halt, meaning, remedy }, `halted, ${halt.reason}: ${halt.message}. ${meaning} ${remedy}`);
+  components.logger.error(
+    { halt, meaning, remedy },
+    `halted, ${halt.reason}: ${halt.message.replace(/\.$/, "")}. ${meaning} ${remedy}`,
+  );
   context.switchovers.fail(
     new MetaMasterError("SwitchoverFailed", "transient", `this member is halted: ${halt.reason}`),
   );

@@ -1,6 +1,7 @@
 import { rm, writeFile } from "node:fs/promises";
 import { LinuxProcesses } from "../../base/linux-processes.js";
-import { isKind, messageOf } from "../../base/errors.js";
+import { isKind, messageOf, messageWithHint } from "../../base/errors.js";
+import { fileError } from "../../base/node-file-errors.js";
 import type { Logger } from "../../base/log.js";
 import { probeBucket } from "../../bucket/probe.js";
 import { openCluster } from "../../log/cluster-identity.js";
@@ -66,7 +67,7 @@ export async function runMember(parts: RunParts, signal: AbortSignal): Promise<M
       followedWalBytes: () => composed.followedWalBytes(),
       wallMs: () => system.clock.wallMs(),
     });
-    served.begin(composed.member, history.cluster.uid);
+    served.begin(composed.member, history.cluster.uid, history.store.trouble);
     parts.onComposed(composed.member, composed.master);
     return await composed.member.run(signal);
   } finally {
@@ -80,10 +81,12 @@ export async function runMember(parts: RunParts, signal: AbortSignal): Promise<M
 async function announce(http: MemberHttp, config: LoadedConfig["config"], logger: Logger): Promise<string> {
   const bound = await http.listen();
   const url = `http://${formatAddress(loopbackFor(bound))}`;
-  await writeFile(
-    httpFile(config.dataDirectory),
-    `${JSON.stringify({ url, pid: process.pid, member: config.member })}\n`,
-  );
+  const path = httpFile(config.dataDirectory);
+  try {
+    await writeFile(path, `${JSON.stringify({ url, pid: process.pid, member: config.member })}\n`);
+  } catch (error) {
+    throw fileError(error, "write to", path);
+  }
   logger.info({ url, cluster: config.cluster }, `member ${config.member} of ${config.cluster} answers on ${url}`);
   return url;
 }
@@ -123,7 +126,7 @@ async function untilReached(
     } catch (error) {
       if (signal.aborted) return undefined;
       if (!isKind(error, "transient")) throw error;
-      served.trouble = error.message;
+      served.trouble = messageWithHint(error);
       const pauseMs = Math.min(PAUSE_MS_MAX, STEP_MS * tries);
       logger.warn({ err: error, tries }, `the bucket can't be reached yet: ${messageOf(error)}`);
       try {

@@ -16,6 +16,7 @@ export class RunningMember implements ServedMember {
   readonly #early: RoleState;
   #clusterUid: string | undefined;
   #member: Member | undefined;
+  #bucketTrouble: () => string | undefined = () => undefined;
   /** What is waited for before there is a member. */
   trouble: string | undefined;
 
@@ -33,8 +34,10 @@ export class RunningMember implements ServedMember {
     };
   }
 
-  begin(member: Member, clusterUid: string): void {
+  /** `bucketTrouble`: what keeps calls to the bucket from succeeding. */
+  begin(member: Member, clusterUid: string, bucketTrouble: () => string | undefined): void {
     this.#member = member;
+    this.#bucketTrouble = bucketTrouble;
     this.#clusterUid = clusterUid;
     this.trouble = undefined;
   }
@@ -69,7 +72,10 @@ export class RunningMember implements ServedMember {
   }
 
   get memberStatus(): MemberStatus {
-    if (this.#member !== undefined) return this.#member.status;
+    if (this.#member !== undefined) {
+      const { status } = this.#member;
+      return { ...status, trouble: status.trouble ?? this.#bucketTrouble() };
+    }
     return {
       member: this.name,
       role: this.#early,

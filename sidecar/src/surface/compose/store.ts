@@ -1,3 +1,4 @@
+import { messageWithHint } from "../../base/errors.js";
 import type { Logger } from "../../base/log.js";
 import type { Bucket } from "../../bucket/bucket.js";
 import { observed, type BucketObserver } from "../../bucket/observed.js";
@@ -12,7 +13,13 @@ export interface Store {
   readonly single: Bucket;
   readonly steady: Bucket;
   readonly onRetry: (retry: Retry) => void;
+  /** Why calls are being tried again, until one succeeds. */
+  readonly trouble: () => string | undefined;
 }
+
+/** The first failures of a call are every day's business of a store. */
+const TRIES_QUIET = 2;
+const wellOutcomes: ReadonlySet<string> = new Set(["ok", "exists", "absent"]);
 
 export interface StoreWatcher extends BucketObserver {
   retried(operation: string, code: string): void;
@@ -25,16 +32,23 @@ export async function openStore(
   watcher?: StoreWatcher,
 ): Promise<Store> {
   const { clock, random } = system;
+  let trouble: string | undefined;
   const onRetry = ({ operation, key, attempt, pauseMs, error }: Retry): void => {
     watcher?.retried(operation, error.code);
-    // The first failures of a call are every day's business of a store.
-    const level = attempt < 3 ? "debug" : "warn";
+    const level = attempt <= TRIES_QUIET ? "debug" : "warn";
+    if (attempt > TRIES_QUIET) trouble = messageWithHint(error);
     logger[level](
       { operation, key, attempt, pauseMs: Math.round(pauseMs), code: error.code },
       `${error.message} Trying again.`,
     );
   };
   const opened = await openBucket(bucketConfig(config), { clock, random, onRetry });
-  const single = watcher === undefined ? opened : observed(opened, { clock, observer: watcher });
-  return { single, steady: retrying(single, { clock, random, onRetry }), onRetry };
+  const observer: BucketObserver = {
+    onCall: (call) => {
+      if (wellOutcomes.has(call.outcome)) trouble = undefined;
+      watcher?.onCall(call);
+    },
+  };
+  const single = observed(opened, { clock, observer });
+  return { single, steady: retrying(single, { clock, random, onRetry }), onRetry, trouble: () => trouble };
 }
