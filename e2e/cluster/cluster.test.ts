@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect } from "@jest/globals";
 import { once } from "node:events";
-import { mkdtemp, rm } from "node:fs/promises";
+import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -94,6 +94,48 @@ scenario(
     await apply(pod("holder", { serviceAccountName: "holder", restartPolicy: "Never", containers: [main] }));
     await cluster.kubectl(["wait", "--for=jsonpath={.status.phase}=Succeeded", "pod/holder", "--timeout=60s"]);
     expect(await cluster.kubectl(["logs", "holder"])).toBe("create 201\nrenew 200\nstale renew 409\nlist pods 403\n");
+  },
+);
+
+scenario(
+  () => cluster,
+  "a claim gets a volume that a pod of any user writes, and that outlives the pod",
+  async () => {
+    const resources = { requests: { storage: "1Mi" } };
+    const claim = { accessModes: ["ReadWriteOnce"], resources };
+    await apply({ apiVersion: "v1", kind: "PersistentVolumeClaim", metadata: { name: "data" }, spec: claim });
+    const volumes = [{ name: "data", persistentVolumeClaim: { claimName: "data" } }];
+    const securityContext = { runAsNonRoot: true, runAsUser: 1000, fsGroup: 1000 };
+    for (const [name, script] of [
+      ["writer", "echo kept > /data/file"],
+      ["reader", "cat /data/file"],
+    ] as const) {
+      const main = container("main", ["sh", "-c", script], { volumeMounts: [{ name: "data", mountPath: "/data" }] });
+      await apply(pod(name, { restartPolicy: "Never", volumes, securityContext, containers: [main] }));
+      await cluster.kubectl(["wait", "--for=jsonpath={.status.phase}=Succeeded", `pod/${name}`, "--timeout=60s"]);
+    }
+    expect(await cluster.kubectl(["logs", "reader"])).toBe("kept\n");
+  },
+);
+
+scenario(
+  () => cluster,
+  "helm installs a chart and uninstalls it",
+  async () => {
+    const chart = await mkdtemp(join(tmpdir(), "metamaster-chart-"));
+    try {
+      await mkdir(join(chart, "templates"));
+      await writeFile(join(chart, "Chart.yaml"), "apiVersion: v2\nname: smoke\nversion: 0.1.0\n");
+      const metadata = { name: "{{ .Release.Name }}" };
+      const map = { apiVersion: "v1", kind: "ConfigMap", metadata, data: { greeting: "{{ .Values.greeting }}" } };
+      await writeFile(join(chart, "templates/map.yaml"), JSON.stringify(map));
+      await cluster.helm(["install", "smoke", chart, "--set", "greeting=hello"]);
+      expect(await field("configmap", "smoke", "{.data.greeting}")).toBe("hello");
+      await cluster.helm(["uninstall", "smoke"]);
+      await expect(field("configmap", "smoke", "{.data}")).rejects.toThrow(/NotFound/);
+    } finally {
+      await rm(chart, { recursive: true, force: true });
+    }
   },
 );
 
