@@ -84,8 +84,11 @@ async function launchOf(name: ServerName, port: number, folder: string): Promise
   const address = `127.0.0.1:${port}`;
   await mkdir(join(folder, "root"), { recursive: true });
   await mkdir(join(folder, "iam"), { recursive: true });
+  // What a killed server leaves half-written goes with its folder.
+  const scratch = join(folder, "tmp");
+  await mkdir(scratch, { recursive: true });
   const { args, env = {} } = await launches[name](address, String(port), folder);
-  return { command: [binaryPath(name), ...args], env };
+  return { command: [binaryPath(name), ...args], env: { TMPDIR: scratch, ...env } };
 }
 
 type Arguments = Promise<{ readonly args: readonly string[]; readonly env?: Record<string, string> }>;
