@@ -22,14 +22,14 @@ const outputMax = 20_000;
 
 /** A server process that can't outlive the test run. */
 export class Guarded {
-  readonly pid: number;
   readonly #guard: ChildProcess;
+  #pid = 0;
   #output = "";
   #ended = false;
 
-  private constructor(guardProcess: ChildProcess, pid: number) {
+  /** Listens from the first moment: an end that comes before that is told to nobody. */
+  private constructor(guardProcess: ChildProcess) {
     this.#guard = guardProcess;
-    this.pid = pid;
     // The guard has let go of its output, so its end is the command's: a signal to the pid would also reach its zombie.
     guardProcess.stdout?.once("end", () => (this.#ended = true));
     for (const stream of [guardProcess.stdout, guardProcess.stderr]) {
@@ -47,9 +47,15 @@ export class Guarded {
       // A Ctrl-C in the terminal goes to the test run, which ends us in order.
       detached: true,
     });
+    const guarded = new Guarded(child);
     const pidPipe = child.stdio[3] as Readable;
     const [line] = (await once(pidPipe, "data")) as [Buffer];
-    return new Guarded(child, Number(line.toString().trim()));
+    guarded.#pid = Number(line.toString().trim());
+    return guarded;
+  }
+
+  get pid(): number {
+    return this.#pid;
   }
 
   /** The end of what it printed. */
