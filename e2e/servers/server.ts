@@ -24,26 +24,29 @@ const healthPaths: Readonly<Record<ServerName, string>> = {
 /** A real object store on a free loopback port, with a folder of its own. */
 export class StoreServer {
   readonly name: ServerName;
+  readonly host: string;
   readonly port: number;
   readonly folder: string;
   #process: Guarded;
 
-  private constructor(name: ServerName, port: number, folder: string, running: Guarded) {
+  private constructor(name: ServerName, host: string, port: number, folder: string, running: Guarded) {
     this.name = name;
+    this.host = host;
     this.port = port;
     this.folder = folder;
     this.#process = running;
   }
 
-  static async start(name: ServerName): Promise<StoreServer> {
+  /** `host`: an address of this machine; other than loopback only for clients in a cluster of the tests. */
+  static async start(name: ServerName, host = "127.0.0.1"): Promise<StoreServer> {
     const folder = await mkdtemp(join(tmpdir(), `metamaster-${name}-`));
     // Another process may take a port between our look and the server's bind: then the server ends, and another port is tried.
     for (let attempt = 1; ; attempt++) {
-      const port = await freePort();
-      const running = await launch(name, port, folder);
+      const port = await freePort(host);
+      const running = await launch(name, host, port, folder);
       try {
-        await ready(name, port, running);
-        return new StoreServer(name, port, folder, running);
+        await ready(name, host, port, running);
+        return new StoreServer(name, host, port, folder, running);
       } catch (error) {
         await running.stop(attempt < 3 ? "keep" : "remove");
         if (attempt === 3) throw error;
@@ -52,7 +55,7 @@ export class StoreServer {
   }
 
   get endpoint(): string {
-    return `http://127.0.0.1:${this.port}`;
+    return `http://${this.host}:${this.port}`;
   }
 
   get pid(): number {
@@ -66,8 +69,8 @@ export class StoreServer {
 
   /** After `kill`: the same port and folder. */
   async restart(): Promise<void> {
-    this.#process = await launch(this.name, this.port, this.folder);
-    await ready(this.name, this.port, this.#process);
+    this.#process = await launch(this.name, this.host, this.port, this.folder);
+    await ready(this.name, this.host, this.port, this.#process);
   }
 
   async stop(): Promise<void> {
@@ -75,13 +78,13 @@ export class StoreServer {
   }
 }
 
-async function launch(name: ServerName, port: number, folder: string): Promise<Guarded> {
-  const { command, env } = await launchOf(name, port, folder);
+async function launch(name: ServerName, host: string, port: number, folder: string): Promise<Guarded> {
+  const { command, env } = await launchOf(name, host, port, folder);
   return Guarded.start(command, env, folder);
 }
 
-async function launchOf(name: ServerName, port: number, folder: string): Promise<Launch> {
-  const address = `127.0.0.1:${port}`;
+async function launchOf(name: ServerName, host: string, port: number, folder: string): Promise<Launch> {
+  const address = `${host}:${port}`;
   await mkdir(join(folder, "root"), { recursive: true });
   await mkdir(join(folder, "iam"), { recursive: true });
   // What a killed server leaves half-written goes with its folder.
@@ -115,15 +118,15 @@ const launches: Readonly<Record<ServerName, (address: string, port: string, fold
   "fake-gcs-server": async (address, port, folder) => {
     // Its memory backend lists objects that are gone.
     const storage = ["-backend", "filesystem", "-filesystem-root", join(folder, "root")];
-    const where = ["-scheme", "http", "-host", "127.0.0.1", "-port", port];
+    const where = ["-scheme", "http", "-host", address.split(":")[0] ?? "", "-port", port];
     return { args: [...storage, ...where, "-external-url", `http://${address}`, "-public-host", address] };
   },
 };
 
-async function ready(name: ServerName, port: number, running: Guarded): Promise<void> {
+async function ready(name: ServerName, host: string, port: number, running: Guarded): Promise<void> {
   const deadline = performance.now() + 30_000;
   while (running.running && performance.now() < deadline) {
-    const answer = await fetch(`http://127.0.0.1:${port}${healthPaths[name]}`, {
+    const answer = await fetch(`http://${host}:${port}${healthPaths[name]}`, {
       signal: AbortSignal.timeout(2_000),
     }).catch(() => undefined);
     await answer?.body?.cancel();
@@ -131,7 +134,7 @@ async function ready(name: ServerName, port: number, running: Guarded): Promise<
     if (answer?.ok === true && (await staysUp(running))) return;
     await sleep(30);
   }
-  throw new Error(`${name} did not get ready on port ${port}. Its last output:\n${running.output}`);
+  throw new Error(`${name} did not get ready on ${host}:${port}. Its last output:\n${running.output}`);
 }
 
 /** A server that can't bind its port ends within a moment. */
