@@ -43,6 +43,15 @@ export function differences(a: string, b: string): string[] {
 }
 
 function databaseFiles(directory: string): ReadonlyMap<string, Buffer> {
-  const names = readdirSync(directory).filter((name) => /^(CURRENT|MANIFEST-\d+|\d+\.(log|sst))$/.test(name));
-  return new Map(names.map((name) => [name, readFileSync(join(directory, name))]));
+  const files = new Map<string, Buffer>();
+  for (const name of readdirSync(directory)) {
+    if (!/^(CURRENT|MANIFEST-\d+|\d+\.(log|sst))$/.test(name)) continue;
+    try {
+      files.set(name, readFileSync(join(directory, name)));
+    } catch (error) {
+      // It was removed since the directory was listed.
+      if (!String(error).includes("ENOENT")) throw error;
+    }
+  }
+  return files;
 }

@@ -4,7 +4,7 @@ import { oldestSlotNeeded } from "../formats/image-fold.js";
 import type { ImageFile, ImageState } from "../formats/image.js";
 import { EntryStream } from "./entry-stream.js";
 import { ImageFolder } from "./groups.js";
-import { isBeyond, type RestoreTarget } from "./restore-target.js";
+import { isBeyond, isReached, type RestoreTarget } from "./restore-target.js";
 import type { ReplicaTools } from "./tools.js";
 
 /** Takes the bytes of append operations, in order. */
@@ -27,7 +27,6 @@ export class LogReplay {
   /** Bytes of each append file that were given to the sink (or are its base's), from 0 on. */
   readonly #covered = new Map<ImagePath, number>();
   #seen: Position;
-  #stopped = false;
 
   constructor(tools: ReplicaTools, sink: AppendSink | undefined, base: ImageState, target: RestoreTarget) {
     this.#tools = tools;
@@ -44,7 +43,7 @@ export class LogReplay {
     await this.#old(signal);
     await this.#new(signal);
     const image = this.#folder.image.state();
-    if (this.#target.kind === "slot" && this.#seen.slot < this.#target.slot && !this.#stopped) {
+    if (this.#target.kind === "slot" && this.#seen.slot < this.#target.slot) {
       throw new MetaMasterError(
         "TargetNotReached",
         "invalid",
@@ -84,13 +83,11 @@ export class LogReplay {
   async #new(signal: AbortSignal): Promise<void> {
     const { reader, clock } = this.#tools;
     const stream = new EntryStream(reader, clock, this.#base.position);
-    for (;;) {
+    // What lies behind the target is not looked at: damage there may be the very reason for the restore.
+    while (!isReached(this.#target, stream.position)) {
       const entry = await stream.next(signal);
       if (entry === undefined) return;
-      if (isBeyond(this.#target, entry)) {
-        this.#stopped = true;
-        return;
-      }
+      if (isBeyond(this.#target, entry)) return;
       this.#folder.push(entry);
       this.#seen = entry.position;
       for (const operation of entry.operations) {

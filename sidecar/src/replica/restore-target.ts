@@ -1,5 +1,5 @@
 import { MetaMasterError, hasCode, messageOf } from "../base/errors.js";
-import type { ReadEntry } from "../formats/entry.js";
+import type { Position, ReadEntry } from "../formats/entry.js";
 import { EMPTY_IMAGE, type ImageState } from "../formats/image.js";
 import type { Snapshot } from "../formats/snapshot.js";
 import type { ReplicaTools } from "./tools.js";
@@ -30,6 +30,11 @@ export function isBeyond(target: RestoreTarget, { header, position }: ReadEntry)
   if (target.kind === "end") return false;
   const { database, sequence } = target;
   return header.sequences.some((range) => range.database === database && BigInt(range.last) > sequence);
+}
+
+/** Can nothing behind this position be in the target? */
+export function isReached(target: RestoreTarget, { slot }: Position): boolean {
+  return target.kind === "slot" && slot >= target.slot;
 }
 
 function covers(target: RestoreTarget, snapshot: Snapshot): boolean {
