@@ -21,7 +21,9 @@ export interface MemberOptions {
   /** A folder. */
   readonly bucket?: string;
   /** Instead of a folder. */
-  readonly store?: { readonly url: string; readonly endpoint: string } | undefined;
+  readonly store?: { readonly url: string; readonly endpoint: string; readonly caFile?: string } | undefined;
+  /** Of its processes, besides the test's; undefined takes away. */
+  readonly environment?: NodeJS.ProcessEnv;
   readonly onBucketLoss?: "Fence" | "Hold";
   readonly lease?: string;
   readonly address?: string;
@@ -37,6 +39,7 @@ export class MemberProcess {
   readonly directory: string;
   readonly config: string;
   readonly log: string;
+  environment: NodeJS.ProcessEnv;
   #child: ChildProcess | undefined;
   ended: Promise<{ readonly code: number | null; readonly signal: string | null }> | undefined;
 
@@ -54,6 +57,7 @@ export class MemberProcess {
       lease = "2s",
     } = options;
     this.name = name;
+    this.environment = options.environment ?? {};
     this.directory = join(root, name);
     this.config = join(this.directory, "metamaster.yaml");
     this.log = join(this.directory, "log");
@@ -64,7 +68,7 @@ export class MemberProcess {
       `member: ${name}`,
       "dataDirectory: data",
       "bucket:",
-      ...(store === undefined ? [`  url: file://${bucket}`] : [`  url: ${store.url}`, `  endpoint: ${store.endpoint}`]),
+      ...(store === undefined ? [`  url: file://${bucket}`] : storeLines(store)),
       "databases:",
       ...databases.flatMap((database) => [
         `  - name: ${database}`,
@@ -105,7 +109,7 @@ export class MemberProcess {
       stdio: ["ignore", log, log],
       cwd: this.directory,
       // Not left out: what a test sets is in this object only.
-      env: { ...process.env },
+      env: { ...process.env, ...this.environment },
     });
     closeSync(log);
     this.#child = child;
@@ -134,7 +138,7 @@ export class MemberProcess {
 
   /** `metamaster <args>` with this member's configuration. */
   cli(...args: string[]): Promise<CommandResult> {
-    return runCommand([METAMASTER, ...args], { METAMASTER_CONFIG: this.config });
+    return runCommand([METAMASTER, ...args], { ...this.environment, METAMASTER_CONFIG: this.config });
   }
 
   async status(): Promise<Record<string, unknown> | undefined> {
@@ -161,6 +165,11 @@ export class MemberProcess {
       () => this.said,
     );
   }
+}
+
+function storeLines({ url, endpoint, caFile }: NonNullable<MemberOptions["store"]>): readonly string[] {
+  const ca = caFile === undefined ? [] : [`  caFile: ${caFile}`];
+  return [`  url: ${url}`, `  endpoint: ${endpoint}`, ...ca];
 }
 
 function runCommand(args: readonly string[], environment: NodeJS.ProcessEnv): Promise<CommandResult> {

@@ -12,14 +12,18 @@ export interface StoreFailure {
 }
 
 const textMax = 500;
+/** Node's UNABLE_TO_VERIFY_LEAF_SIGNATURE, say: what follows is prose. */
+const errorCodePattern = /^[A-Z]+_[A-Z_]+: $/;
 
-/** Without what must never be in a log: tokens and signatures, as clients put them in messages and URLs. */
+/** One line, without what must never be in a log: tokens and signatures, as clients put them in messages and URLs. */
 export function scrub(text: string): string {
   return text
+    .trim()
+    .replaceAll(/\s+/g, " ")
     .replaceAll(/(Bearer\s+)\S+/gi, "$1***")
     .replaceAll(
-      /((?:signature|credential|token|secret|password|api_?key|access_?key_?id)"?\s*[=:]\s*"?)[^\s&,;"<>]+/gi,
-      "$1***",
+      /(\w*(?:signature|credential|token|secret|password|api_?key|access_?key(?:_?id)?)"?\s*[=:]\s*"?)[^\s&,;"<>]+/gi,
+      (found, label: string) => (errorCodePattern.test(label) ? found : `${label}***`),
     )
     .replaceAll(/\/\/[^\s/@]+@/g, "//***@")
     .slice(0, textMax);

@@ -1,0 +1,56 @@
+import { once } from "node:events";
+import { readFileSync } from "node:fs";
+import { connect } from "node:net";
+import { createServer, type Server, type TLSSocket } from "node:tls";
+import { Authority } from "../cluster/local/certificates.js";
+
+/** HTTPS in front of a server that speaks HTTP, with a certificate of an authority of its own (`ca.crt` in the folder). */
+export class TlsProxy {
+  readonly caFile: string;
+  readonly #server: Server;
+  readonly #sockets = new Set<TLSSocket>();
+
+  private constructor(server: Server, caFile: string) {
+    this.#server = server;
+    this.caFile = caFile;
+  }
+
+  static async start(targetPort: number, folder: string): Promise<TlsProxy> {
+    const authority = new Authority(folder);
+    await authority.create();
+    await authority.issue("store", "/CN=store", ["IP:127.0.0.1"]);
+    const key = readFileSync(authority.path("store.key"));
+    const server = createServer({ key, cert: readFileSync(authority.path("store.crt")) });
+    const proxy = new TlsProxy(server, authority.path("ca.crt"));
+    server.on("secureConnection", (client) => proxy.#join(client, targetPort));
+    // A client that doesn't trust the authority ends it.
+    server.on("tlsClientError", () => undefined);
+    server.listen(0, "127.0.0.1");
+    await once(server, "listening");
+    return proxy;
+  }
+
+  get endpoint(): string {
+    const address = this.#server.address();
+    if (address === null || typeof address === "string") throw new Error("the proxy does not listen");
+    return `https://127.0.0.1:${address.port}`;
+  }
+
+  async stop(): Promise<void> {
+    for (const socket of this.#sockets) socket.destroy();
+    this.#server.close();
+    await once(this.#server, "close");
+  }
+
+  #join(client: TLSSocket, targetPort: number): void {
+    this.#sockets.add(client);
+    const target = connect(targetPort, "127.0.0.1");
+    client.on("close", () => {
+      this.#sockets.delete(client);
+      target.destroy();
+    });
+    target.on("close", () => client.destroy());
+    for (const socket of [client, target]) socket.on("error", () => undefined);
+    client.pipe(target).pipe(client);
+  }
+}
