@@ -1,4 +1,4 @@
-import { MetaMasterError, isKind, messageOf } from "../base/errors.js";
+import { MetaMasterError, hasCode, isKind, messageOf } from "../base/errors.js";
 import { MIB, type ImagePath, type Position, type ReadEntry } from "../formats/entry.js";
 import type { ImageState } from "../formats/image.js";
 import { DiskImage } from "./disk-image.js";
@@ -23,6 +23,8 @@ export interface FollowerParts {
   /** What the disk holds, exactly and durably. */
   readonly image: ImageState;
   readonly identities: ReadonlyMap<ImagePath, LocalIdentity>;
+  /** The bucket does not hold any more what it takes to follow from here: go on from its newest snapshot. */
+  readonly onLeftBehind: () => void;
 }
 
 /** Follower of replica.ts: applies entries to the disk in the order in which a crash at any point does no harm (disk-image.ts). */
@@ -69,6 +71,8 @@ export class DiskFollower implements Follower {
       try {
         await this.#advance(signal);
       } catch (error) {
+        // A table may be deleted long before the entry that names it: by then every kept snapshot does without it.
+        if (hasCode(error, "TrimmedAway") || hasCode(error, "TableMissing")) this.#parts.onLeftBehind();
         // What was read is told first; what failed is tried again, and thrown then, by the next call.
         if (this.#unreported.length === 0 || signal.aborted) throw error;
         this.#parts.tools.logger.debug({ err: error }, `a poll ended early: ${messageOf(error)}`);

@@ -12,6 +12,8 @@ export class LocalReplica {
   readonly #parts: RestoreParts;
   readonly #reconciler: Reconciler;
   #last: ReconcileResult | undefined;
+  /** The last follower could not go on from where the disk is. */
+  #leftBehind = false;
 
   constructor(parts: RestoreParts, settings: ReconcileSettings) {
     this.#parts = parts;
@@ -20,14 +22,19 @@ export class LocalReplica {
 
   async reconcile(signal: AbortSignal): Promise<Reconciled> {
     this.#last = undefined;
-    this.#last = await this.#reconciler.run(signal);
+    this.#last = await this.#reconciler.run(signal, this.#leftBehind);
+    this.#leftBehind = false;
     return this.#last.reconciled;
   }
 
   /** `image` is the last `Following` one, or the empty one. */
   makeFollower(image: ImageState): Follower {
     const { tools, store, run } = this.#parts;
-    return new DiskFollower({ tools, store, run, image, identities: this.#last?.identities ?? new Map() });
+    const identities = this.#last?.identities ?? new Map<never, never>();
+    const onLeftBehind = (): void => {
+      this.#leftBehind = true;
+    };
+    return new DiskFollower({ tools, store, run, image, identities, onLeftBehind });
   }
 
   /** For a disk that is `Ahead` or `Adoptable`, after our own claim: a master may open it, and what it holds beyond `image` is shipped first. */

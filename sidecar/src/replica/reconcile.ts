@@ -44,7 +44,8 @@ export class Reconciler {
     this.#quarantine = new Quarantine(parts.tools, settings.quarantine);
   }
 
-  async run(signal: AbortSignal): Promise<ReconcileResult> {
+  /** `leftBehind`: what it takes to follow from a saved position is in the bucket no more, though its entry may be (claims are for ever). */
+  async run(signal: AbortSignal, leftBehind = false): Promise<ReconcileResult> {
     const { tools, store } = this.#parts;
     const data = await preflight(tools);
     const found = await store.read();
@@ -57,7 +58,7 @@ export class Reconciler {
     if (state.role === "restoring") return await this.#restored("Restored", signal);
     if (state.role === "primary" && state.claim !== undefined)
       return await this.#primary({ ...state, claim: state.claim }, signal);
-    return await this.#follower(state, signal);
+    return await this.#follower(state, leftBehind, signal);
   }
 
   #checkCluster(state: LocalState): void {
@@ -96,13 +97,13 @@ export class Reconciler {
   }
 
   /** At a position in the history: follow from there. */
-  async #follower(state: LocalState, signal: AbortSignal): Promise<ReconcileResult> {
+  async #follower(state: LocalState, leftBehind: boolean, signal: AbortSignal): Promise<ReconcileResult> {
     const { tools } = this.#parts;
     const { position } = state.image;
-    if ((await findPosition(tools.reader, position, signal)) === "trimmed") {
+    if ((await findPosition(tools.reader, position, signal)) === "trimmed" || leftBehind) {
       tools.logger.info(
         { slot: position.slot },
-        `the log behind slot ${position.slot} is gone: going on from the newest snapshot`,
+        `what follows slot ${position.slot} is gone, at least in part: going on from the newest snapshot`,
       );
       return await this.#restored("Restored", signal);
     }
