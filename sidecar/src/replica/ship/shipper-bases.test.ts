@@ -1,5 +1,6 @@
 import { afterEach, expect, test } from "@jest/globals";
 import { createHash } from "node:crypto";
+import { readFile, rm } from "node:fs/promises";
 import type { ByteSource, CallOptions } from "../../bucket/bucket.js";
 import { MemoryBucket } from "../../bucket/testing/memory-bucket.js";
 import { Bench, type BenchOptions } from "./testing/harness.js";
@@ -98,5 +99,29 @@ test("a WAL that is recycled while its base is stored does not put other bytes u
   for (const [key, bytes] of bucket.entries()) {
     if (!key.includes(".log-")) continue;
     expect(key.endsWith(createHash("sha256").update(bytes).digest("hex"))).toBe(true);
+  }
+});
+
+test("a base is not used for another file that has its name: of a database made anew", async () => {
+  await open({ settings: { baseAfterSlots: 1 } });
+  const old = await bench.create();
+  bench.start();
+  for (let i = 0; i < 4; i++) {
+    await old.put(20);
+    await bench.checkpoint();
+  }
+  const [name] = [...bench.snapshots.at(-1)!.files].find(([, file]) => file.kind === "append" && file.base) ?? [];
+  await rm(`${bench.directory}/db`, { recursive: true });
+  const anew = await bench.create();
+  await anew.put(1);
+  await bench.checkpoint();
+  const { files } = bench.snapshots.at(-1)!;
+  // It is there again, under the same name.
+  expect(files.get(name!)?.kind).toBe("append");
+  for (const [path, file] of files) {
+    if (file.kind !== "append" || file.base === undefined) continue;
+    const local = (await readFile(`${bench.directory}/${path}`)).subarray(0, file.base.size);
+    expect([path, file.base.sha256]).toEqual([path, createHash("sha256").update(local).digest("hex")]);
+    expect(file.base.size).toBeLessThanOrEqual(file.size);
   }
 });

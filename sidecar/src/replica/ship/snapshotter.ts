@@ -35,7 +35,7 @@ const WORTH_TIMES = 4;
  */
 export class Snapshotter {
   readonly #parts: SnapshotterParts;
-  readonly #bases = new Map<ImagePath, { readonly base: Base; readonly firstSlot: number }>();
+  readonly #bases = new Map<ImagePath, { readonly base: Base; readonly firstSlot: number; readonly begunAt: number }>();
 
   readonly #putting = new Set<string>();
   readonly #logBytes: LogBytes;
@@ -59,7 +59,11 @@ export class Snapshotter {
   async store(signal: AbortSignal): Promise<void> {
     const state = this.#parts.image.state();
     const files = new Map(state.files);
-    for (const file of this.#bases.keys()) if (!files.has(file)) this.#bases.delete(file);
+    for (const [path, { begunAt }] of this.#bases) {
+      const file = files.get(path);
+      // Another file of that name begins in another slot: a database that is made anew uses names again.
+      if (file?.kind !== "append" || file.firstSlot !== begunAt) this.#bases.delete(path);
+    }
     for (const [path, file] of state.files) {
       if (file.kind === "append") files.set(path, await this.#withBase(path, file, state, signal));
     }
@@ -77,7 +81,7 @@ export class Snapshotter {
     if (local === undefined) return based;
     try {
       const base = await this.#retry(signal, () => this.#upload(path, local, file.size, signal));
-      this.#bases.set(path, { base, firstSlot: nextSlot });
+      this.#bases.set(path, { base, firstSlot: nextSlot, begunAt: file.firstSlot });
       this.#putting.delete(base.key);
       return { ...file, base, firstSlot: nextSlot };
     } catch (error) {
