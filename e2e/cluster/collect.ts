@@ -3,22 +3,22 @@ import { join } from "node:path";
 
 /** What could not be had while collecting. */
 export class Problems {
-  readonly #lines: string[] = [];
+  readonly lines: string[] = [];
 
   async note<T>(work: Promise<T>): Promise<T | undefined> {
     try {
       return await work;
     } catch (error) {
-      this.#lines.push(error instanceof Error ? error.message : String(error));
+      this.lines.push(error instanceof Error ? error.message : String(error));
       return undefined;
     }
   }
 
   /** Nothing if there were none. */
   async write(folder: string): Promise<void> {
-    if (this.#lines.length === 0) return;
-    await writeFile(join(folder, "problems.txt"), `${this.#lines.join("\n\n")}\n`).catch((error: unknown) => {
-      console.error(`${folder} can't be written: ${String(error)}; lost: ${this.#lines.join("; ")}`);
+    if (this.lines.length === 0) return;
+    await writeFile(join(folder, "problems.txt"), `${this.lines.join("\n\n")}\n`).catch((error: unknown) => {
+      console.error(`${folder} can't be written: ${String(error)}; lost: ${this.lines.join("; ")}`);
     });
   }
 }

@@ -3,8 +3,9 @@ import { clusterOf } from "./provider.js";
 
 /** `node dist/e2e/cluster/main.js kube|cluster`: gets, before the tests run, what they need. */
 try {
-  await buildPrograms(["kube"], (line) => console.log(line));
+  // First, because it says at once what this machine lacks.
   if (process.argv[2] === "cluster") await clusterOf().build();
+  await buildPrograms(["kube"], (line) => console.log(line));
 } catch (error) {
   console.error(error instanceof Error ? error.message : String(error));
   process.exitCode = 1;

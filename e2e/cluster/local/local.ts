@@ -63,8 +63,10 @@ export class LocalCluster implements Cluster {
     } catch (error) {
       const names = ["etcd", "kube-apiserver", "kube-controller-manager", "kube-scheduler", "coredns", "node1"];
       const words = await machine.lastWords(names);
-      await this.down();
-      throw new Error(`The local cluster did not come up. ${messageOf(error)}\n${words}`, { cause: error });
+      const problems = new Problems();
+      await problems.note(this.down());
+      const all = [`The local cluster did not come up. ${messageOf(error)}`, words, ...problems.lines];
+      throw new Error(all.join("\n"), { cause: error });
     }
   }
 
