@@ -1,4 +1,4 @@
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeAll, beforeEach, expect, jest, test } from "@jest/globals";
@@ -195,4 +195,22 @@ test("full on the primary: nothing is acknowledged falsely, another member takes
   disk.free();
   await alpha.untilRole("Standby");
   await untilSame(alpha, beta);
+});
+
+test("full at the start: ends with 1 and leaves nothing behind; starts once there is space", async () => {
+  if (!mountable) return;
+  const alpha = make("alpha");
+  const disk = small(alpha.data, 8);
+  disk.fill();
+  const refused = await alpha.cli("run", "--", "true");
+  expect(refused).toMatchObject({
+    code: 1,
+    err: expect.stringMatching(/^error: Could not \S+ .*: no space is left\.$/m),
+  });
+  expect(refused.err).toContain("code: DiskFull");
+  expect(readdirSync(join(alpha.data, ".metamaster"))).toEqual([]);
+  disk.free();
+  alpha.startKeyValueMaster();
+  await alpha.untilRole("Primary");
+  await put(await alpha.masterUrl(), "key", "value");
 });

@@ -16,7 +16,7 @@ const full = {
   code: "DiskFull",
   kind: "transient",
   what: "no space is left",
-  hint: "Free space, or give the volume more: a member goes on by itself, and a command that is run again goes on where it was.",
+  hint: "Free space, or give the volume more: a running member goes on by itself, and a command that is run again goes on where it was.",
 } as const;
 
 /** What the caller can do about each errno; everything else may be gone at the next try. */

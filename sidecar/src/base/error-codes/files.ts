@@ -11,7 +11,7 @@ export const fileErrorCodes: ErrorCodes = {
     kind: "transient",
     meaning: "No space, or no quota, is left.",
     remedy:
-      "Free space, or give the volume more: a member goes on by itself, and a command that is run again goes on where it was.",
+      "Free space, or give the volume more: a running member goes on by itself, and a command that is run again goes on where it was.",
   },
   FileDenied: {
     kind: "invalid",
