@@ -9,6 +9,8 @@ export type Fault =
   | { readonly kind: "dropAnswer" }
   /** The request reaches the server; the answer never comes, the connection stays open. */
   | { readonly kind: "stall" }
+  /** What only reads is answered; no PUT reaches the server, and none is answered. */
+  | { readonly kind: "stallPuts" }
   /** The connection is reset before anything reaches the server. */
   | { readonly kind: "reset" }
   /** The answer comes at this rate, bytes a second. */
@@ -85,9 +87,12 @@ export class FaultProxy {
     client.on("close", () => upstream.destroy());
     upstream.on("close", () => client.end());
     for (const socket of [client, upstream]) socket.on("close", () => this.#sockets.delete(socket));
-    let fault: Fault | undefined;
+    let fault: Fault | { readonly kind: "swallow" } | undefined;
     client.on("data", (chunk: Buffer) => {
       fault ??= this.#take();
+      // Kept connections carry one request after the other.
+      if (fault.kind === "stallPuts" && chunk.subarray(0, 4).toString() === "PUT ") fault = { kind: "swallow" };
+      if (fault.kind === "swallow") return;
       if (fault.kind === "reset") client.resetAndDestroy();
       else if (fault.kind === "answer") answer(client, fault.status, fault.body);
       else upstream.write(chunk);
