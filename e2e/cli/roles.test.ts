@@ -17,7 +17,7 @@ const STUBBORN = ["/bin/sh", "-c", "trap '' TERM; echo stubborn $$; while :; do 
 
 const missing = whyMissing("versitygw");
 
-(missing === undefined ? describe : describe.skip)(`signals in every role ${missing ?? ""}`, () => {
+(missing === undefined ? describe : describe.skip)(`signals in a cluster that has rows ${missing ?? ""}`, () => {
   let server: StoreServer;
   let proxy: FaultProxy;
   let url: string;
@@ -57,14 +57,6 @@ const missing = whyMissing("versitygw");
     const master = await member.masterUrl();
     for (let row = 0; row < rows; row++) await put(master, `row${row}`, value);
     return member;
-  }
-
-  async function says(member: MemberProcess, what: RegExp): Promise<void> {
-    await until(
-      `${member.name} says ${String(what)}`,
-      async () => (what.test(member.said) ? true : undefined),
-      () => member.said,
-    );
   }
 
   /** Brings the member into a role, and keeps it there by a fault of its bucket. */
@@ -125,21 +117,6 @@ const missing = whyMissing("versitygw");
     return { member, rows: 3, code: 0 };
   }
 
-  async function halted(): ReturnType<Hold> {
-    const member = await leader("beta");
-    await member.stop();
-    // Another's database, in the place of what the history has.
-    cpSync(join(member.directory, "data"), join(root, "kept"), { recursive: true });
-    rmSync(join(member.data, ".metamaster"), { recursive: true });
-    ({ url } = await newBucket(server));
-    const stranger = make("stranger", "straight");
-    rmSync(stranger.data, { recursive: true, force: true });
-    cpSync(join(root, "kept", "meta"), stranger.database, { recursive: true });
-    stranger.startKeyValueMaster();
-    await stranger.untilRole("Halted");
-    return { member: stranger, rows: 0, code: 0 };
-  }
-
   const roles: readonly (readonly [string, Hold])[] = [
     ["still waiting for its bucket", starting],
     ["Syncing", syncing],
@@ -172,17 +149,6 @@ const missing = whyMissing("versitygw");
     const { member, rows } = await hold();
     await member.end();
     await leadsWith(member, rows);
-  });
-
-  test("SIGTERM and SIGKILL while Halted: it ends, and halts again for the same reason", async () => {
-    const { member, code } = await halted();
-    expect(await member.stop()).toEqual({ code, signal: null });
-    member.startKeyValueMaster();
-    await member.untilRole("Halted");
-    await member.end();
-    member.startKeyValueMaster();
-    const status = await member.untilRole("Halted");
-    expect(JSON.stringify(status)).toContain("AdoptionRefused");
   });
 
   test("SIGKILL while a master that won't end is being stopped: the watchdog ends it, and the next start goes on", async () => {
@@ -244,6 +210,14 @@ const missing = whyMissing("versitygw");
     expect(await keys(await fresh.masterUrl())).toEqual(expect.arrayContaining(["row0", "row1", "row2", "after"]));
   });
 });
+
+async function says(member: MemberProcess, what: RegExp): Promise<void> {
+  await until(
+    `${member.name} says ${String(what)}`,
+    async () => (what.test(member.said) ? true : undefined),
+    () => member.said,
+  );
+}
 
 /** Not a zombie that nobody has reaped yet. */
 function runs(pid: number): boolean {
