@@ -247,7 +247,7 @@ class World {
     return this.#machines.every((machine) => {
       if (machine === primary || machine.foreign) return true;
       const status = machine.member?.status;
-      if (this.#isStranger(machine)) return status?.trouble?.includes("is not the one that the bucket holds") === true;
+      if (this.#isStranger(machine)) return status?.halt?.code === "ForeignDatabase";
       return status?.role.role === "Standby" && this.#ledger.filesAt(status.position?.slot ?? -1) === last;
     });
   }

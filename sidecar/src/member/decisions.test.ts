@@ -47,6 +47,7 @@ describe("an error while comparing the disk with the log", () => {
     ["trimmed away while restoring", failure("TrimmedAway", "conflict"), "Retry"],
     ["refused access", failure("FileDenied", "invalid"), "Retry"],
     ["databases without history", failure("AdoptionRefused", "invalid"), "AdoptionRefused"],
+    ["databases of something else", failure("ForeignDatabase", "invalid"), "ForeignDatabase"],
     ["a table that fails its check", failure("TableCorrupt", "corrupt"), "CorruptHistory"],
     ["another cluster's directory", failure("ForeignCluster", "invalid"), "ForeignCluster"],
   ];

@@ -28,6 +28,11 @@ export const haltReasons = {
     remedy:
       "If the cluster is to begin with these databases set `bootstrap: adopt`; otherwise use an empty data directory. Then resume.",
   },
+  ForeignDatabase: {
+    meaning: "A database on the disk is not the one that the bucket holds under that name.",
+    remedy:
+      "Nothing was touched. Use an empty data directory to have the bucket's databases restored to it, or another prefix to begin a cluster with these, then resume.",
+  },
   MasterWillNotDie: {
     meaning: "The master did not end after SIGKILL; it may still be writing.",
     remedy:
@@ -59,6 +64,7 @@ const reasonByCode: Readonly<Record<string, HaltReason>> = {
   FormatTooNew: "FormatTooNew",
   AdoptionRefused: "AdoptionRefused",
   AdoptionDamaged: "LocalUnusable",
+  ForeignDatabase: "ForeignDatabase",
   MasterWillNotDie: "MasterWillNotDie",
 };
 

@@ -90,6 +90,34 @@ describe("an adoption that was interrupted", () => {
     await member.restart();
     expect(await code(member.reconcile())).toBe("NotInHistory");
     expect(rowCount(await member.disk())).toBe(10n);
+    // What that one then makes is another database: whose it is, is not ours to say.
+    await empty.create();
+    await writeFile(`${empty.directory}/db/IDENTITY`, "another");
+    await empty.checkpoint();
+    expect(await code(member.reconcile())).toBe("ForeignDatabase");
+    expect(rowCount(await member.disk())).toBe(10n);
+  });
+
+  test("ends where another member adopts the same database: what only this disk has is kept aside", async () => {
+    const other = await withData("b", "Adopt");
+    await claimAndDie();
+    await claimAndWriteDown();
+    await database.put(4);
+    const image = { ...EMPTY_IMAGE, position: (await world.entries()).at(-1)!.position, epoch: 2, claims: [0, 1] };
+    const { position } = await other.member.claim(image.position, 3);
+    await other.member.replica.sealAhead(image, position, 3);
+    await member.restart();
+    expect(await code(member.reconcile())).toBe("NotInHistory");
+    expect(rowCount(await member.disk())).toBe(14n);
+    await other.member.restart();
+    await other.member.lead();
+    const reconciled = await member.reconcile();
+    expect(reconciled).toMatchObject({
+      state: "Following",
+      how: "Rewound",
+      quarantine: { databases: [{ records: 4 }] },
+    });
+    expect(rowCount(await member.disk())).toBe(10n);
   });
 
   test("by a power failure that took a WAL is not repaired from a bucket that has nothing", async () => {

@@ -149,8 +149,13 @@ export class Reconciler {
       `member ${by} has claimed since this disk was primary of epoch ${state.epoch}`,
     );
     const shared = await this.#imageAt(forkedAt.slot, state, signal);
-    if (shared?.files.size === 0 && this.#settings.bootstrap === "Adopt")
-      throw notInHistory(this.#parts.tools, `member ${by} has claimed before any file of theirs was in the bucket`);
+    // Of what was being adopted nothing is in the history: it is compared with what somebody else has brought there.
+    if (shared?.files.size === 0 && this.#settings.bootstrap === "Adopt") {
+      if (end.files.size === 0)
+        throw notInHistory(this.#parts.tools, `member ${by} has claimed before any file of theirs was in the bucket`);
+      await this.#checkRelated(end);
+      return await this.#asideAndRestore({ image: end, forkedAt, state, how: "Rewound", believeTables: false }, signal);
+    }
     const believeTables = shared !== undefined;
     return await this.#asideAndRestore(
       { image: shared ?? end, forkedAt, state, how: "Rewound", believeTables },
