@@ -5,6 +5,7 @@ import type { Processes } from "../src/base/processes.js";
 import type { Bucket } from "../src/bucket/bucket.js";
 import { retrying } from "../src/bucket/retry.js";
 import type { WriterId } from "../src/formats/entry.js";
+import type { LeaseStore } from "../src/kube/leases.js";
 import { makeClaim } from "../src/log/claim.js";
 import { Collector } from "../src/log/collector.js";
 import { openCluster } from "../src/log/cluster-identity.js";
@@ -12,6 +13,9 @@ import { BucketLogReader } from "../src/log/log-reader.js";
 import { putDefaults, type PutSettings } from "../src/log/slot-put.js";
 import { Snapshots } from "../src/log/snapshots.js";
 import { FileRecords } from "../src/member/file-records.js";
+import type { Election } from "../src/member/election.js";
+import type { LeaseWitness } from "../src/member/lease-candidate.js";
+import { LeaseElection } from "../src/member/lease-election.js";
 import { LogElection } from "../src/member/log-election.js";
 import type { Master } from "../src/member/master.js";
 import { Member } from "../src/member/member.js";
@@ -49,6 +53,10 @@ export interface AssemblyParts {
   readonly fs: FileSystem;
   /** One attempt a call. */
   readonly bucket: Bucket;
+  /** Of the pod. */
+  readonly uid: string;
+  readonly leases: LeaseStore;
+  readonly witness: LeaseWitness;
   readonly master: Master;
   readonly logger: Logger;
   readonly mutation: Mutation;
@@ -82,6 +90,18 @@ function memberSettings({ name, nonce, profile }: AssemblyParts): MemberSettings
     saveIntervalMs: leaseMs,
     retry: { minMs: 20, maxMs: leaseMs },
   };
+}
+
+function electionOf(parts: AssemblyParts): Election {
+  const { name, nonce, uid, profile, clock, random, logger, leases, witness, mutation } = parts;
+  const { leaseMs, onBucketLoss } = profile;
+  if (profile.election === "Log") {
+    return new LogElection({ member: name, leaseMs, onBucketLoss }, { clock, random, logger });
+  }
+  const store = mutation.leases?.(leases) ?? leases;
+  const times = { leaseMs, renewDeadlineMs: (leaseMs * 2) / 3, retryPeriodMs: (leaseMs * 2) / 15 };
+  const settings = { member: name, self: { uid, nonce }, ...times };
+  return new LeaseElection(settings, { clock, random: random.stream("lease"), logger, store, witness });
 }
 
 /** Builds one member of the product's own parts, as `main` does, over simulated ones. */
@@ -145,10 +165,7 @@ export async function assemble(parts: AssemblyParts): Promise<Assembled> {
     put,
   );
   const claim = mutation.claim?.(realClaim, reader) ?? realClaim;
-  const election = new LogElection(
-    { member: name, leaseMs: profile.leaseMs, onBucketLoss: profile.onBucketLoss },
-    { clock, random, logger },
-  );
+  const election = electionOf({ ...parts, clock });
   const components: MemberComponents = {
     clock,
     random,

@@ -1,5 +1,6 @@
 import { describe, expect, test } from "@jest/globals";
-import { noFaults, SimulatedBucket, type NetworkFaults, type Route } from "./bucket.js";
+import { SimulatedBucket } from "./bucket.js";
+import { noFaults, type NetworkFaults, type Route } from "./network.js";
 import { MachineClock } from "./clock.js";
 import { Incarnation } from "./incarnation.js";
 import { ObjectStore, type StoreChange } from "./object-store.js";

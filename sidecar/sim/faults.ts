@@ -66,6 +66,7 @@ export class Faults {
     this.#over = true;
     for (const machine of this.#parts.machines) {
       machine.route.state = "open";
+      machine.apiRoute.state = "open";
       machine.disk.capacityBytes = Infinity;
       machine.dyingMs = 0;
       machine.thaw();
@@ -149,13 +150,9 @@ export class Faults {
         machine.member?.checkpoint("OnDemand", new AbortController().signal).catch(() => undefined);
         return undefined;
       case "cut":
-        machine.route.state = random.pick(["cut", "mute", "refused"]);
-        return this.#later(profile.pauseMsMax, () => (machine.route.state = "open"));
+        return this.#cut([machine], random.pick(["cut", "mute", "refused"]), profile.pauseMsMax);
       case "outage":
-        for (const each of machines) each.route.state = "refused";
-        return this.#later(profile.leaseMs * 2, () => {
-          for (const each of machines) each.route.state = "open";
-        });
+        return this.#cut(machines, "refused", profile.leaseMs * 2);
       case "clock":
         return machine.clock.stepWall(random.pick([-3_600_000, 3_600_000, -5, 90_000]));
       case "diskFull":
@@ -165,6 +162,19 @@ export class Faults {
         if (machines.length < membersMax) addMachine();
         return undefined;
     }
+  }
+
+  /** From the bucket; with another election from that, or from both. */
+  #cut(machines: readonly Machine[], state: Machine["route"]["state"], msMax: number): void {
+    const { profile, random } = this.#parts;
+    const from = profile.election === "Log" ? "bucket" : random.pick(["bucket", "api", "both"]);
+    const routes = machines.flatMap(({ route, apiRoute }) =>
+      from === "bucket" ? [route] : from === "api" ? [apiRoute] : [route, apiRoute],
+    );
+    for (const route of routes) route.state = state;
+    this.#later(msMax, () => {
+      for (const route of routes) route.state = "open";
+    });
   }
 
   #switchover(machine: Machine): void {

@@ -3,7 +3,10 @@ import type { Logger } from "../src/base/log.js";
 import type { Member } from "../src/member/member.js";
 import type { Layout } from "../src/replica/layout.js";
 import { assemble, type Assembled } from "./assembly.js";
-import { SimulatedBucket, type Route } from "./bucket.js";
+import type { Holder } from "../src/member/lease-record.js";
+import { SimulatedBucket } from "./bucket.js";
+import { SimulatedLeases, type LeaseServer } from "./lease-server.js";
+import { callOver, type NetworkEnd, type Route } from "./network.js";
 import { MachineClock, SimulatedClock } from "./clock.js";
 import { Disk } from "./disk.js";
 import { checkDisk, type DiskCheck } from "./disk-check.js";
@@ -29,6 +32,9 @@ export interface Surroundings {
   readonly random: SeededRandom;
   readonly profile: Profile;
   readonly store: ObjectStore;
+  readonly leases: LeaseServer;
+  /** This run of a sidecar is over, and no master of its machine runs. */
+  readonly hasEnded: (run: Holder) => boolean;
   readonly ledger: Ledger;
   readonly history: History;
   readonly trace: Trace;
@@ -66,6 +72,8 @@ export class Machine {
   readonly disk: Disk;
   readonly clock: MachineClock;
   readonly route: Route;
+  /** To the API server. */
+  readonly apiRoute: Route;
   readonly layout: Layout;
   readonly #world: Surroundings;
   readonly #random: SeededRandom;
@@ -73,6 +81,7 @@ export class Machine {
   #process: { readonly incarnation: Incarnation; readonly run: MasterProcess; readonly epoch: number } | undefined;
   #watchdog: Incarnation;
   #boots = 1;
+  #wipes = 0;
   #runs = 0;
   #thawedMs = -Infinity;
   #frozen = false;
@@ -99,6 +108,7 @@ export class Machine {
     this.disk.makeDirectory(dataDirectory);
     this.disk.syncDirectory("/");
     this.route = { faults: profile.network, state: "open" };
+    this.apiRoute = { faults: { ...profile.network, deadlineMs: profile.leaseMs }, state: "open" };
     this.#watchdog = new Incarnation(scheduler, `${name}.watch`);
     this.layout = {
       dataDirectory,
@@ -112,6 +122,17 @@ export class Machine {
         ...(profile.master.workload.note ? ["NOTE"] : []),
       ],
     };
+  }
+
+  /** Of its pod, which a restart in place leaves as it is. */
+  get uid(): string {
+    return `${this.name}-${this.#wipes}`;
+  }
+
+  /** For the evidence of an end: true also where a master is left. */
+  runs({ uid, nonce }: Holder): boolean {
+    if (uid !== this.uid) return false;
+    return this.#sidecar?.nonce === nonce || this.process !== undefined;
   }
 
   /** Before the first start. */
@@ -219,6 +240,7 @@ export class Machine {
   wipe(): void {
     this.#world.trace.line(this.name, "WIPE");
     this.#endAll();
+    this.#wipes += 1;
     this.past = undefined;
     this.disk.wipe();
     this.disk.makeDirectory(dataDirectory);
@@ -270,8 +292,15 @@ export class Machine {
 
   async #run(sidecar: Sidecar, random: SeededRandom): Promise<void> {
     const { incarnation, master, nonce, stop } = sidecar;
-    const { scheduler, store, profile, trace, mutation } = this.#world;
+    const { scheduler, store, profile, trace, mutation, leases, hasEnded } = this.#world;
     const logger: Logger = trace.logger(this.name);
+    const api: NetworkEnd = {
+      scheduler,
+      machine: this.clock,
+      incarnation,
+      random: random.stream("api"),
+      route: this.apiRoute,
+    };
     const bucket = new SimulatedBucket({
       store,
       scheduler,
@@ -291,6 +320,13 @@ export class Machine {
       clock: new SimulatedClock(this.clock, incarnation),
       random: random.stream("member"),
       fs: new SimulatedFileSystem(this.disk, incarnation, random.stream("files"), profile.files),
+      uid: this.uid,
+      leases: new SimulatedLeases(leases, api),
+      witness: {
+        ownMasterEnded: async () => this.process === undefined,
+        evidence: (holder, signal) =>
+          callOver(api, { what: "asking for a pod", codes: "Kube", signal, effect: async () => hasEnded(holder) }),
+      },
       bucket: this.foreign ? foreignView(bucket) : bucket,
       master,
       logger,

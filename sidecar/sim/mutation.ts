@@ -2,6 +2,7 @@ import type { Clock } from "../src/base/clock.js";
 import type { FileSystem } from "../src/base/file-system.js";
 import type { Bucket } from "../src/bucket/bucket.js";
 import type { ImageState } from "../src/formats/image.js";
+import type { LeaseStore } from "../src/kube/leases.js";
 import type { Claim, ClusterIdentity, LogReader, LogWriter } from "../src/log/log.js";
 import type { MemberComponents } from "../src/member/context.js";
 import type { Election } from "../src/member/election.js";
@@ -34,6 +35,7 @@ export interface Mutation {
   readonly writer?: (writer: LogWriter, parts: MutationParts) => LogWriter;
   readonly shipper?: (shipper: Shipper) => Shipper;
   readonly follower?: (follower: Follower) => Follower;
+  readonly leases?: (store: LeaseStore) => LeaseStore;
   readonly election?: (election: Election, parts: MutationParts) => Election;
   readonly master?: (master: Master) => Master;
   readonly settings?: (settings: MemberSettings) => MemberSettings;

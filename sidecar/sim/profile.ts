@@ -1,5 +1,5 @@
 import type { FaultWeights } from "./fault-kinds.js";
-import { noFaults, type NetworkFaults } from "./bucket.js";
+import { noFaults, type NetworkFaults } from "./network.js";
 import type { FileSystemTiming } from "./file-system.js";
 import { masterProfile, type MasterProfile } from "./master/profile.js";
 import type { SeededRandom } from "./random.js";
@@ -20,6 +20,8 @@ export interface Profile {
   readonly members: number;
   readonly leaseMs: number;
   readonly onBucketLoss: "Fence" | "Hold";
+  /** `Lease`: through a simulated API server. */
+  readonly election: "Log" | "Lease";
   readonly chaosMs: number;
   /** On average. */
   readonly faultEveryMs: number;
@@ -63,6 +65,7 @@ export function profileOf(random: SeededRandom): Profile {
     members: random.pick([3, 3, 3, 4, 5]),
     leaseMs,
     onBucketLoss: random.chance(0.9) ? "Fence" : "Hold",
+    election: random.stream("election").chance(0.35) ? "Lease" : "Log",
     chaosMs: long ? random.between(60, 120) * 1000 : random.between(3, 7) * leaseMs,
     faultEveryMs: long ? 6000 : random.pick([0.3, 1, 3]) * leaseMs,
     pauseMsMax: long ? 45_000 : 3 * leaseMs,

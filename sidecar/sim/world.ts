@@ -1,9 +1,10 @@
 import type { Member } from "../src/member/member.js";
-import { noFaults } from "./bucket.js";
+import { noFaults } from "./network.js";
 import { checkDisk } from "./disk-check.js";
 import { Faults } from "./faults.js";
 import { History } from "./history.js";
 import { Ledger } from "./ledger.js";
+import { LeaseServer } from "./lease-server.js";
 import { Machine, type Surroundings } from "./machine.js";
 import { noMutation, type Mutation } from "./mutation.js";
 import { checkUntouched } from "./past.js";
@@ -78,7 +79,9 @@ class World {
     this.#seed = seed;
     const random = new SeededRandom(seed, "simulation");
     const scheduler = this.#scheduler;
-    const profile = profileOf(random.stream("profile"));
+    const drawn = profileOf(random.stream("profile"));
+    // A bug is looked for where it lies; those of the Lease say so.
+    const profile: Profile = mutation === undefined ? drawn : { ...drawn, election: "Log" };
     this.#profile = mutation?.adjust?.(profile) ?? profile;
     this.#trace = new Trace(() => scheduler.nowMs, print);
     const report = (error: unknown): void => {
@@ -94,13 +97,18 @@ class World {
     });
     this.#history = new History(
       () => scheduler.nowMs,
-      (who) => this.#profile.onBucketLoss === "Hold" || this.#machine(who)?.justThawed === true,
+      (who) => {
+        const { onBucketLoss, election } = this.#profile;
+        return (election === "Log" && onBucketLoss === "Hold") || this.#machine(who)?.justThawed === true;
+      },
     );
     this.#surroundings = {
       scheduler,
       random,
       profile: this.#profile,
       store: this.#store,
+      leases: new LeaseServer(),
+      hasEnded: (run) => this.#machines.every((machine) => !machine.runs(run)),
       ledger: this.#ledger,
       history: this.#history,
       trace: this.#trace,
@@ -130,7 +138,7 @@ class World {
     this.#trace.line("world", "the faults end");
     this.#faults.end();
     this.#faultsOver = true;
-    for (const machine of this.#machines) machine.route.faults = noFaults;
+    for (const { route, apiRoute } of this.#machines) route.faults = apiRoute.faults = noFaults;
     const limitMs = recoveryLeases * this.#profile.leaseMs + recoveryMs;
     const before = this.#history.acknowledgements;
     await this.#until(

@@ -3,7 +3,7 @@ import type { Clock } from "../base/clock.js";
 import { release } from "../base/release.js";
 import { received } from "../base/young-generation.js";
 import type { GetOptions } from "./bucket.js";
-import { withDeadline } from "./deadline.js";
+import { withDeadline } from "../base/deadline.js";
 import { bucketError, bucketSlowBody, bucketTimeout, objectTooLarge, type ErrorContext } from "./errors.js";
 import { failureOf, storeError } from "./store-errors.js";
 import { transferMs, type TransferSettings } from "./transfer.js";

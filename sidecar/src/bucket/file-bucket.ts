@@ -6,7 +6,7 @@ import { MetaMasterError } from "../base/errors.js";
 import type { Random } from "../base/random.js";
 import type { Bucket, ByteSource, CallOptions, GetOptions, ListOptions, ListPage } from "./bucket.js";
 import { bytesSource, readExactly } from "./byte-source.js";
-import { withDeadline } from "./deadline.js";
+import { withDeadline } from "../base/deadline.js";
 import { DurableDirectories, syncDirectory } from "./durable-directories.js";
 import { bucketClosed, bucketTimeout, objectTooLarge, type ErrorContext } from "./errors.js";
 import { errnoOf, fileBucketError } from "./file-errors.js";

@@ -2,7 +2,7 @@ import { createHash, randomUUID } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import type { Download } from "./download.js";
 import type { GcsAuth } from "./gcs-auth.js";
-import type { HttpRequest, HttpTransport } from "./http-transport.js";
+import type { HttpRequest, HttpTransport } from "../base/http-transport.js";
 import type { StoreFailure } from "./store-errors.js";
 
 /** What GCS said instead of doing it; turned into an error of ours by gcs-bucket.ts. */

@@ -97,7 +97,7 @@ async function openGcs(config: BucketConfig, url: URL, components: OpenComponent
     import("./gcs-auth.js"),
     import("./gcs-api.js"),
     import("./gcs-bucket.js"),
-    import("./http-transport.js"),
+    import("../base/http-transport.js"),
   ]);
   const { maxSockets, ...parts } = partsOf(config, partAlign);
   const auth = await openGcsAuth({ endpoint, authenticateCustomEndpoint: config.authenticateCustomEndpoint ?? false });

@@ -3,7 +3,7 @@ import { MetaMasterError, hasCode } from "../base/errors.js";
 import type { Random } from "../base/random.js";
 import type { Bucket, ByteSource, CallOptions, GetOptions, ListOptions, ListPage, PutOptions } from "./bucket.js";
 import { readExactly } from "./byte-source.js";
-import { withDeadline } from "./deadline.js";
+import { withDeadline } from "../base/deadline.js";
 import { download } from "./download.js";
 import { bucketClosed, bucketError, bucketTimeout, type ErrorContext } from "./errors.js";
 import { checkKeyPrefix, fullKey } from "./keys.js";

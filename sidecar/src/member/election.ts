@@ -1,5 +1,6 @@
 import type { ReadEntry } from "../formats/entry.js";
 import type { Appended, LogWriter } from "../log/log.js";
+import type { Changes } from "./changes.js";
 
 /** Why a candidate may try, and how long each part took (for the failover's time split). */
 export interface Candidacy {
@@ -22,13 +23,17 @@ export interface WatchStart {
 }
 
 /**
- * Liveness: who should try. Safety is the log's. Implementations: through the log itself (log-election.ts), a Kubernetes Lease (next issue).
+ * Liveness: who should try. Safety is the log's. Implementations: through the log itself (log-election.ts), a Kubernetes Lease (lease-election.ts).
  * A standby tells it every entry it applied and every empty look at the end; a primary every entry it made durable. All times are this
  * process's monotonic milliseconds. One member uses one instance, either as a standby or as a primary at a time.
  */
 export interface Election {
   /** A stint as a standby begins: all that was seen before is void. */
   begin(start: WatchStart): void;
+  /** The stint is over and did not come to `lead`: what was won for it is given back. Bounded, never rejects; nothing happens where there is no stint. */
+  end(): Promise<void>;
+  /** Notified when `candidacy` may have changed without anything having been observed. */
+  readonly changed: Changes;
   /** A standby saw this entry (in order); `atMs`: when it had been read. */
   observed(entry: ReadEntry, atMs: number): void;
   /** A standby looked at the end and found nothing new; `atMs`: when that look was SENT. */
@@ -39,7 +44,9 @@ export interface Election {
   pollDelayMs(nowMs: number): number;
   /** A primary's entry is durable. */
   durable(appended: Appended): void;
-  /** Leadership as a primary, renewed only while `mayRenew()`; resolves when lost or `signal` aborts, never rejects. */
+  /** The term's release is durable: the master has ended, its tail is in the bucket. To be called before `lead`'s signal aborts. */
+  released(): void;
+  /** Leadership as a primary, renewed only while `mayRenew()`; resolves when lost or `signal` aborts (and, after `released`, others were told so), never rejects. */
   lead(term: LeadershipTerm, signal: AbortSignal): Promise<LeadershipEnd>;
 }
 

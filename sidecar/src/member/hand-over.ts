@@ -56,6 +56,7 @@ export async function conclude(context: MemberContext, handOver: HandOver): Prom
   try {
     await ship(context, handOver, (signal) => term.track(term.shipper.finish(signal)));
     await ship(context, handOver, (signal) => term.track(term.pen.release(to, settings.switchover.reservedMs, signal)));
+    components.election.released();
     return true;
   } catch (error) {
     term.signal.throwIfAborted();

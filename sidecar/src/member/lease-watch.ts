@@ -18,7 +18,7 @@ export interface LeaseWatch {
   readonly lookOftenUntilMs: number;
 }
 
-type LastSeen =
+export type LastSeen =
   /** No history at all. */
   | { readonly kind: "Nothing" }
   /** An entry of a primary that may be alive (or one that is not known). */

@@ -41,6 +41,7 @@ const heartbeatOfLease = 1 / 3;
 export class LogElection implements Election {
   readonly #settings: LogElectionSettings;
   readonly #components: LogElectionComponents;
+  readonly changed = new Changes();
   readonly #changes = new Changes();
   #watch: LeaseWatch;
   /** Tells the term what the last durable entry proves; undefined while not leading. */
@@ -60,6 +61,10 @@ export class LogElection implements Election {
   begin(start: WatchStart): void {
     this.#jitter = this.#components.random.float();
     this.#watch = beginWatch(start, this.#settings.member);
+  }
+
+  async end(): Promise<void> {
+    // What was won is an entry in the log.
   }
 
   observed(entry: ReadEntry, atMs: number): void {
@@ -82,6 +87,10 @@ export class LogElection implements Election {
   durable(_appended: Appended): void {
     this.#prove?.();
     this.#changes.notify();
+  }
+
+  released(): void {
+    // The release entry says it.
   }
 
   async lead(term: LeadershipTerm, signal: AbortSignal): Promise<LeadershipEnd> {

@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
+import { Changes } from "./changes.js";
 import { pause } from "./scope.js";
 import { World, type Machine } from "./testing/world.js";
 
@@ -140,6 +141,9 @@ describe("losing leadership", () => {
       {
         election: {
           begin: () => {},
+          end: async () => {},
+          released: () => {},
+          changed: new Changes(),
           observed: () => {},
           observedEnd: () => {},
           durable: () => {},

@@ -116,6 +116,7 @@ export class Member {
       } catch (error) {
         next = await this.#unexpected(context, error, backoff.nextMs());
       }
+      if (!stands.has(next.to)) await this.#components.election.end();
     }
     this.#switchovers.fail(new MetaMasterError("MemberStopped", "transient", "this member was told to stop"));
     return next.end;
@@ -247,6 +248,9 @@ export class Member {
     return { to: "Fencing", reason, after: { to: "Syncing", reason, pauseMs } };
   }
 }
+
+/** The states of a stint as a standby, and what it leads to. */
+const stands: ReadonlySet<Next["to"]> = new Set(["Standby", "Promoting", "Primary"]);
 
 /** What was written and is not durable yet. */
 function writeTrouble(term: Term | undefined): string | undefined {

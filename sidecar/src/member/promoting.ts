@@ -57,8 +57,9 @@ async function claimNext(context: MemberContext, watch: Watch, split: TimeSplit)
       const found = await drain(context, watch);
       if (watch.stale) return { next: { to: "Syncing", reason: "the log went on while the disk was ahead of it" } };
       split.drained();
-      if (found && components.election.candidacy(components.clock.monotonicMs()) === undefined) {
-        return { next: { to: "Standby", watch, reason: "another member showed a sign of life" } };
+      if (components.election.candidacy(components.clock.monotonicMs()) === undefined) {
+        const reason = found ? "another member showed a sign of life" : "leadership is no longer to be had";
+        return { next: { to: "Standby", watch, reason } };
       }
       const claimed = await tryClaim(context, watch, split);
       if (claimed !== undefined) return claimed;

@@ -5,7 +5,7 @@ import { noteWriter, stopped, type MemberContext, type Next } from "./context.js
 import { isOwnEpoch, mayStand } from "./decisions.js";
 import { look, nextAfter } from "./following.js";
 import { RoleAwareRunner } from "./role-aware.js";
-import { pause } from "./scope.js";
+import { pause, pauseOrChange } from "./scope.js";
 import type { Watch } from "./watch.js";
 
 /** Follows the log until this member may claim, the disk must be compared again, or it is told to stop. */
@@ -37,7 +37,7 @@ export async function follow(context: MemberContext, watch: Watch, reason: strin
       if (candidacy !== undefined) return { to: "Promoting", watch, candidacy };
       // What was read may be only a part of what is there.
       if (entries.length > 0) continue;
-      await pause(clock, Math.max(1, election.pollDelayMs(clock.monotonicMs())), stop);
+      await pauseOrChange(clock, Math.max(1, election.pollDelayMs(clock.monotonicMs())), election.changed, stop);
     } catch (error) {
       if (stop.aborted) break;
       const next = nextAfter(context, watch, error);

@@ -2,7 +2,7 @@ import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
 
 export interface HttpRequest {
-  readonly method: "GET" | "POST" | "PUT" | "DELETE";
+  readonly method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;
   /** Sent one after the other with the length of all in advance: nothing is copied together. */
@@ -32,7 +32,7 @@ export class HttpTransport {
     signal.throwIfAborted();
     const length = body.reduce((sum, part) => sum + part.length, 0);
     const secure = url.protocol === "https:";
-    const hasBody = method === "POST" || method === "PUT";
+    const hasBody = method === "POST" || method === "PUT" || method === "PATCH";
     const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
     const request = (secure ? httpsRequest : httpRequest)(url, {
       method,

@@ -1,4 +1,4 @@
-import { NO_LONGER, type Clock } from "../base/clock.js";
+import { NO_LONGER, type Clock } from "./clock.js";
 
 export interface Limits {
   /** The caller's; its reason is thrown as it is. */

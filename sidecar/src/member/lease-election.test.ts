@@ -1,0 +1,170 @@
+import { describe, expect, test } from "@jest/globals";
+import { LeaseServer, SimulatedLeases } from "../../sim/lease-server.js";
+import { noFaults, type NetworkFaults, type Route } from "../../sim/network.js";
+import type { LeaseStore } from "../kube/leases.js";
+import { LeaseElection } from "./lease-election.js";
+import { electionContract } from "./testing/election-contract.js";
+import { silent, SimulatedContender, SimulatedElections } from "./testing/contender.js";
+
+class LeaseWorld extends SimulatedElections {
+  readonly server = new LeaseServer();
+  readonly routes = new Map<string, Route>();
+  readonly faults: NetworkFaults;
+  readonly dead = new Set<string>();
+
+  constructor(faults: NetworkFaults = { ...noFaults, deadlineMs: 300 }) {
+    super();
+    this.faults = faults;
+  }
+
+  override contender(name: string): SimulatedContender {
+    const place = this.place(name);
+    const route: Route = { faults: this.faults, state: "open" };
+    this.routes.set(name, route);
+    const random = this.random.stream(name);
+    const store: LeaseStore = new SimulatedLeases(this.server, { ...place, scheduler: this.scheduler, random, route });
+    const election = new LeaseElection(
+      {
+        member: name,
+        self: { uid: `uid-${name}`, nonce: name },
+        leaseMs: this.leaseMs,
+        renewDeadlineMs: (this.leaseMs * 2) / 3,
+        retryPeriodMs: (this.leaseMs * 2) / 15,
+      },
+      {
+        clock: place.clock,
+        random,
+        logger: silent,
+        store,
+        witness: { ownMasterEnded: async () => true, evidence: async ({ nonce }) => this.dead.has(nonce) },
+      },
+    );
+    return this.keep(new SimulatedContender(this, name, place, election));
+  }
+
+  override cutOff(name: string, cut: boolean): void {
+    super.cutOff(name, cut);
+    this.cutOffApi(name, cut);
+  }
+
+  cutOffApi(name: string, cut: boolean): void {
+    const route = this.routes.get(name);
+    if (route !== undefined) route.state = cut ? "cut" : "open";
+  }
+}
+
+electionContract("through a lease", () => new LeaseWorld());
+
+const awful: NetworkFaults = {
+  delayMsMax: 20,
+  listDelayMsMax: 20,
+  failedShare: 0.1,
+  lostAnswerShare: 0.15,
+  lateShare: 0.05,
+  lateMsMax: 4000,
+  duplicatedShare: 0.15,
+  flippedShare: 0,
+  deadlineMs: 200,
+};
+
+electionContract("through a lease, over a network that loses, delays and repeats", () => new LeaseWorld(awful));
+
+describe("what only a lease can do", () => {
+  async function led(): Promise<{ world: LeaseWorld; a: SimulatedContender; b: SimulatedContender }> {
+    const world = new LeaseWorld();
+    const [a, b] = [world.contender("a"), world.contender("b")];
+    a.stand();
+    await world.until(() => a.leads);
+    b.stand();
+    await world.pass(world.leaseMs / 2);
+    return { world, a, b };
+  }
+
+  test("the bucket away: the leader leads on", async () => {
+    const { world, a, b } = await led();
+    for (const name of ["a", "b"]) world.log.cutOff.add(name);
+    await world.pass(10 * world.leaseMs);
+    expect([a.leads, b.leads]).toEqual([true, false]);
+    expect(a.provenUntilMs).toBeGreaterThan(world.nowMs);
+    world.close();
+  });
+
+  test("the API server away for less than the lease: nothing changes", async () => {
+    const { world, a } = await led();
+    for (let outages = 0; outages < 5; outages++) {
+      for (const name of ["a", "b"]) world.cutOffApi(name, true);
+      await world.pass(world.leaseMs / 3);
+      for (const name of ["a", "b"]) world.cutOffApi(name, false);
+      await world.pass(world.leaseMs / 3);
+    }
+    expect(a.leads).toBe(true);
+    expect(a.wins).toBe(1);
+    world.close();
+  });
+
+  test("nobody claims without the lease, whatever the log shows", async () => {
+    const { world, b } = await led();
+    world.cutOffApi("b", true);
+    await world.pass(10 * world.leaseMs);
+    expect(b.leads).toBe(false);
+    world.close();
+  });
+
+  test("evidence of the holder's death is enough", async () => {
+    const { world, a, b } = await led();
+    a.crash();
+    world.dead.add("a");
+    const startMs = world.nowMs;
+    await world.until(() => b.leads, world.leaseMs / 2);
+    expect(world.nowMs - startMs).toBeLessThan(world.leaseMs / 2);
+    world.close();
+  });
+
+  test("a deleted lease is made again by its holder, and taken by nobody else meanwhile", async () => {
+    const { world, a, b } = await led();
+    world.server.remove();
+    await world.pass(3 * world.leaseMs);
+    expect([a.leads, b.leads]).toEqual([true, false]);
+    expect(world.server.stored?.record.holder).toBe("uid-a_a");
+    world.close();
+  });
+
+  test("a lease taken away by hand ends leadership with the next renewal", async () => {
+    const { world, a } = await led();
+    const { stored } = world.server;
+    if (stored === undefined) throw new Error("no lease");
+    world.server.overwrite({ ...stored.record, holder: "somebody_else" });
+    await world.until(() => !a.leads, world.leaseMs / 4);
+    expect(a.ended?.reason).toBe("LeaseLost");
+    world.close();
+  });
+
+  test("a released lease has no holder, and a stopped leader's keeps its own", async () => {
+    const { world, a, b } = await led();
+    await a.release("");
+    await world.until(() => b.leads, world.leaseMs / 2);
+    expect(world.server.stored?.record).toMatchObject({ holder: "uid-b_b", transitions: 1 });
+    b.stop();
+    await world.until(() => !b.leads);
+    expect(world.server.stored?.record.holder).toBe("uid-b_b");
+    await world.pass(world.leaseMs);
+    world.close();
+  });
+
+  test("a stint that ends gives back what it won", async () => {
+    const world = new LeaseWorld();
+    const a = world.contender("a");
+    a.election.begin({ slot: -1, last: undefined, ownEpoch: false, atMs: 0 });
+    await world.pass(50);
+    a.election.observedEnd(97_000 + world.nowMs);
+    for (let asked = 0; asked < 20 && world.server.stored === undefined; asked++) {
+      a.election.candidacy(97_000 + world.nowMs);
+      await world.pass(20);
+      a.election.observedEnd(97_000 + world.nowMs);
+    }
+    expect(world.server.stored?.record.holder).toBe("uid-a_a");
+    void a.election.end();
+    await world.until(() => world.server.stored?.record.holder === "", 1000);
+    world.close();
+  });
+});

@@ -1,0 +1,41 @@
+import type { LeaseRecord, StoredLease } from "../kube/leases.js";
+
+/** Who holds a lease: one run of one pod's sidecar. */
+export interface Holder {
+  readonly uid: string;
+  /** Of the run, as in the log's entries. */
+  readonly nonce: string;
+}
+
+export function holderText({ uid, nonce }: Holder): string {
+  return `${uid}_${nonce}`;
+}
+
+/** Undefined: nobody, or nobody of ours. */
+export function parseHolder(text: string): Holder | undefined {
+  const at = text.lastIndexOf("_");
+  return at < 1 || at === text.length - 1 ? undefined : { uid: text.slice(0, at), nonce: text.slice(at + 1) };
+}
+
+/** RFC 3339 with microseconds. The last three digits count writings, so that no two of a run are alike, whatever the wall clock does. */
+export function stampOf(wallMs: number, writing: number): string {
+  return `${new Date(wallMs).toISOString().slice(0, -1)}${String(writing % 1000).padStart(3, "0")}Z`;
+}
+
+export function takenBy(self: Holder, durationMs: number, stamp: string, before: StoredLease | undefined): LeaseRecord {
+  return {
+    holder: holderText(self),
+    durationMs,
+    acquireTime: stamp,
+    renewTime: stamp,
+    transitions: before === undefined ? 0 : before.record.transitions + 1,
+  };
+}
+
+export function renewed(record: LeaseRecord, durationMs: number, stamp: string): LeaseRecord {
+  return { ...record, durationMs, renewTime: stamp };
+}
+
+export function released(record: LeaseRecord, stamp: string): LeaseRecord {
+  return { ...record, holder: "", renewTime: stamp };
+}
