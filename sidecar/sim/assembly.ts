@@ -92,13 +92,14 @@ function memberSettings({ name, nonce, profile }: AssemblyParts): MemberSettings
   };
 }
 
-function electionOf(parts: AssemblyParts): Election {
-  const { name, nonce, uid, profile, clock, random, logger, leases, witness, mutation } = parts;
+function electionOf(parts: AssemblyParts, mutated: MutationParts): Election {
+  const { name, nonce, uid, profile, clock, random, logger, mutation } = parts;
   const { leaseMs, onBucketLoss } = profile;
   if (profile.election === "Log") {
     return new LogElection({ member: name, leaseMs, onBucketLoss }, { clock, random, logger });
   }
-  const store = mutation.leases?.(leases) ?? leases;
+  const store = mutation.leases?.(parts.leases) ?? parts.leases;
+  const witness = mutation.witness?.(parts.witness, store, mutated) ?? parts.witness;
   const times = { leaseMs, renewDeadlineMs: (leaseMs * 2) / 3, retryPeriodMs: (leaseMs * 2) / 15 };
   const settings = { member: name, self: { uid, nonce }, ...times };
   return new LeaseElection(settings, { clock, random: random.stream("lease"), logger, store, witness });
@@ -165,7 +166,7 @@ export async function assemble(parts: AssemblyParts): Promise<Assembled> {
     put,
   );
   const claim = mutation.claim?.(realClaim, reader) ?? realClaim;
-  const election = electionOf({ ...parts, clock });
+  const election = electionOf({ ...parts, clock }, mutated);
   const components: MemberComponents = {
     clock,
     random,

@@ -5,6 +5,7 @@ import type { ImageState } from "../src/formats/image.js";
 import type { LeaseStore } from "../src/kube/leases.js";
 import type { Claim, ClusterIdentity, LogReader, LogWriter } from "../src/log/log.js";
 import type { MemberComponents } from "../src/member/context.js";
+import type { LeaseWitness } from "../src/member/lease-candidate.js";
 import type { Election } from "../src/member/election.js";
 import type { Master } from "../src/member/master.js";
 import type { MemberSettings } from "../src/member/settings.js";
@@ -36,6 +37,7 @@ export interface Mutation {
   readonly shipper?: (shipper: Shipper) => Shipper;
   readonly follower?: (follower: Follower) => Follower;
   readonly leases?: (store: LeaseStore) => LeaseStore;
+  readonly witness?: (witness: LeaseWitness, store: LeaseStore, parts: MutationParts) => LeaseWitness;
   readonly election?: (election: Election, parts: MutationParts) => Election;
   readonly master?: (master: Master) => Master;
   readonly settings?: (settings: MemberSettings) => MemberSettings;

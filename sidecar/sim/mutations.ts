@@ -10,6 +10,13 @@ import { Holds } from "../src/replica/ship/holds.js";
 import { inlineCompression } from "./compression.js";
 import { adoptBesideHistory, beginWithNothing } from "./adoption-mutations.js";
 import { companionsComeLater, companionsOutsideTheCut } from "./companion-mutations.js";
+import {
+  goneIsEvidence,
+  leaseByRecordTimes,
+  leaseFromAnswer,
+  leaseRenewedWhileDead,
+  updateUnconditionally,
+} from "./lease-mutations.js";
 import { withFaults, type Mutation } from "./mutation.js";
 import { overriding, patched, patchedGetter, withPutIfAbsent } from "./patching.js";
 import type { Profile } from "./profile.js";
@@ -164,6 +171,13 @@ function damaged(entry: ReadEntry): ReadEntry {
 function renewWhileDead(): Mutation {
   return {
     adjust: (profile) => withFaults(profile, { killMaster: 3, hang: 1 }),
+    ...takesItForWell(),
+  };
+}
+
+/** A master that was started is well until it is told to end. */
+function takesItForWell(): Mutation {
+  return {
     master: (master) => {
       let started = false;
       return overriding(master, {
@@ -428,4 +442,9 @@ export const mutations: Readonly<Record<string, () => Mutation>> = {
   forgetToSync,
   shipHalfRecords,
   lendWhatIsInUse,
+  updateUnconditionally,
+  leaseFromAnswer,
+  leaseByRecordTimes,
+  goneIsEvidence,
+  leaseRenewedWhileDead: () => leaseRenewedWhileDead(takesItForWell),
 };

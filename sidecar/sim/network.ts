@@ -77,9 +77,7 @@ export function callOver<T>(end: NetworkEnd, call: NetworkCall<T>): Promise<T> {
   if (route.state === "cut") return answer.promise;
   if (route.state === "refused" || fate === "failed") {
     answer.later(delayMs, () =>
-      answer.fail(
-        new MetaMasterError(`${call.codes}Unavailable`, "transient", `${call.what}: the connection broke.`),
-      ),
+      answer.fail(new MetaMasterError(`${call.codes}Unavailable`, "transient", `${call.what}: the connection broke.`)),
     );
     return answer.promise;
   }
@@ -99,10 +97,7 @@ export function callOver<T>(end: NetworkEnd, call: NetworkCall<T>): Promise<T> {
   return answer.promise;
 }
 
-function fateOf(
-  random: SeededRandom,
-  faults: NetworkFaults,
-): "right" | "failed" | "lost" | "late" | "duplicated" {
+function fateOf(random: SeededRandom, faults: NetworkFaults): "right" | "failed" | "lost" | "late" | "duplicated" {
   let dice = random.float();
   if ((dice -= faults.failedShare) < 0) return "failed";
   if ((dice -= faults.lostAnswerShare) < 0) return "lost";

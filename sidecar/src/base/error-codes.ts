@@ -2,6 +2,7 @@ import { bucketErrorCodes } from "./error-codes/bucket.js";
 import type { ErrorCodes } from "./error-codes/error-code.js";
 import { fileErrorCodes } from "./error-codes/files.js";
 import { formatErrorCodes } from "./error-codes/formats.js";
+import { kubeErrorCodes } from "./error-codes/kube.js";
 import { logErrorCodes } from "./error-codes/log.js";
 import { memberErrorCodes } from "./error-codes/member.js";
 import { replicaErrorCodes } from "./error-codes/replica.js";
@@ -18,6 +19,7 @@ export const errorCodesByPart: Readonly<Record<string, ErrorCodes>> = {
   Log: logErrorCodes,
   Formats: formatErrorCodes,
   Bucket: bucketErrorCodes,
+  Kubernetes: kubeErrorCodes,
   Files: fileErrorCodes,
 };
 

@@ -217,13 +217,13 @@ export class LeaseCandidate {
     const from = this.#view?.stored;
     this.#intent = reason;
     this.#tried = true;
-    const { stamp, sentMs } = desk.attempt();
-    const record = takenBy(desk.self, desk.times.leaseMs, stamp, from);
+    const attempt = desk.attempt();
+    const record = takenBy(desk.self, desk.times.leaseMs, attempt.stamp, from);
     try {
       const stored = await desk.call("taking the lease", signal, (inner) =>
         from === undefined ? desk.store.create(record, inner) : desk.store.update(from, record, inner),
       );
-      this.#win(stored, sentMs);
+      this.#win(stored, attempt.sentMs);
     } catch (error) {
       if (!isKind(error, "conflict")) throw error;
       // Another one was first, or a try of ours whose answer was lost.

@@ -69,17 +69,17 @@ const awful: NetworkFaults = {
 
 electionContract("through a lease, over a network that loses, delays and repeats", () => new LeaseWorld(awful));
 
-describe("what only a lease can do", () => {
-  async function led(): Promise<{ world: LeaseWorld; a: SimulatedContender; b: SimulatedContender }> {
-    const world = new LeaseWorld();
-    const [a, b] = [world.contender("a"), world.contender("b")];
-    a.stand();
-    await world.until(() => a.leads);
-    b.stand();
-    await world.pass(world.leaseMs / 2);
-    return { world, a, b };
-  }
+async function led(): Promise<{ world: LeaseWorld; a: SimulatedContender; b: SimulatedContender }> {
+  const world = new LeaseWorld();
+  const [a, b] = [world.contender("a"), world.contender("b")];
+  a.stand();
+  await world.until(() => a.leads);
+  b.stand();
+  await world.pass(world.leaseMs / 2);
+  return { world, a, b };
+}
 
+describe("what only a lease can do", () => {
   test("the bucket away: the leader leads on", async () => {
     const { world, a, b } = await led();
     for (const name of ["a", "b"]) world.log.cutOff.add(name);
@@ -107,6 +107,23 @@ describe("what only a lease can do", () => {
     world.cutOffApi("b", true);
     await world.pass(10 * world.leaseMs);
     expect(b.leads).toBe(false);
+    world.close();
+  });
+
+  test("a renewal counts from when it was sent, however late its answer", async () => {
+    const { world, a } = await led();
+    const route = world.routes.get("a");
+    if (route === undefined) throw new Error("no way");
+    route.faults = { ...noFaults, delayMsMax: 300, deadlineMs: 1000 };
+    for (let renewals = 0; renewals < 20; renewals++) {
+      const before = world.server.stored?.resourceVersion;
+      const until = a.provenUntilMs;
+      await world.until(() => world.server.stored?.resourceVersion !== before);
+      const landedMs = world.nowMs;
+      await world.until(() => a.provenUntilMs !== until);
+      expect(a.provenUntilMs).toBeLessThanOrEqual(landedMs + (world.leaseMs * 2) / 3);
+      expect(a.deadMs).toBeLessThanOrEqual(landedMs + (world.leaseMs * 5) / 6);
+    }
     world.close();
   });
 

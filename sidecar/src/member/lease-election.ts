@@ -96,8 +96,13 @@ export class LeaseElection implements Election {
     } finally {
       this.#hold = undefined;
       hold?.close();
-      await this.#releasing;
+      await this.#given();
     }
+  }
+
+  /** Others were told of a release, or it runs out. */
+  async #given(): Promise<void> {
+    await this.#releasing;
   }
 
   async #lead(term: LeadershipTerm, hold: LeaseHold, signal: AbortSignal): Promise<LeadershipEnd> {

@@ -124,10 +124,10 @@ export class LeaseHold {
   }
 
   async #renew(signal: AbortSignal): Promise<void> {
-    const { stamp, sentMs } = this.#desk.attempt();
+    const attempt = this.#desk.attempt();
     try {
-      const stored = await this.#write(renewed(this.#record, this.#desk.times.leaseMs, stamp), signal);
-      this.#prove(stored, sentMs);
+      const stored = await this.#write(renewed(this.#record, this.#desk.times.leaseMs, attempt.stamp), signal);
+      this.#prove(stored, attempt.sentMs);
     } catch (error) {
       if (!isKind(error, "conflict")) throw error;
       // Also when a try of ours whose answer was lost came first.

@@ -23,6 +23,12 @@ export const memberErrorCodes: ErrorCodes = {
     meaning: "This member is no longer primary; what was asked for can't be confirmed.",
     remedy: "Ask the new primary: `metamaster status` says who it is.",
   },
+  LeaseTaken: {
+    kind: "fenced",
+    meaning: "The Kubernetes Lease is held by another member, or by nobody, though this member had it.",
+    remedy:
+      "Nothing, if a failover took place. If nobody took over, somebody edited the Lease: leave it to the members.",
+  },
   MasterStartFailed: {
     kind: ["invalid", "transient"],
     meaning: "The master's command, or the watchdog beside it, could not be started.",

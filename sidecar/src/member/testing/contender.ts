@@ -15,7 +15,7 @@ import { MemoryLog, MemoryWriter, memoryClaim, memoryReader } from "./memory-log
 export const silent: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };
 
 /** What one run of a contender lives by. */
-export interface ContenderLife {
+interface ContenderLife {
   readonly name: string;
   readonly clock: Clock;
   readonly log: MemoryLog;
@@ -25,7 +25,7 @@ export interface ContenderLife {
 }
 
 /** Does what a member does with its election, with nothing to follow and no master. */
-export class LogContender {
+class LogContender {
   readonly name: string;
   readonly election: Election;
   readonly #life: ContenderLife;
