@@ -214,3 +214,29 @@ test("full at the start: ends with 1 and leaves nothing behind; starts once ther
   await alpha.untilRole("Primary");
   await put(await alpha.masterUrl(), "key", "value");
 });
+
+test("full when it would take over: one claim in vain at most, then it leaves the place to others until there is space", async () => {
+  if (!mountable) return;
+  const alpha = await primary("alpha");
+  const beta = make("beta");
+  const disk = small(beta.data, 8);
+  beta.startKeyValueMaster();
+  await beta.untilRole("Standby");
+  await put(await alpha.masterUrl(), "key", "value");
+  await untilSame(beta, alpha);
+  disk.fill();
+  await alpha.end();
+  await untilSaidFull(beta);
+  const heldUp = (): number => beta.said.split("following is held up").length;
+  await until(
+    "it would have claimed twice more",
+    async () => (heldUp() > 2 ? true : undefined),
+    () => beta.said,
+  );
+  // None at all if it had something to save first.
+  expect(beta.said.match(/"msg":"claimed epoch \d+"/g)?.length ?? 0).toBeLessThanOrEqual(1);
+  expect(await beta.status()).toMatchObject({ role: "Standby", masterRunning: false });
+  disk.free();
+  const { epoch } = await beta.untilRole("Primary");
+  expect(await keys(await untilServes(beta, Number(epoch)))).toEqual(["key"]);
+});

@@ -86,6 +86,8 @@ export interface MemberMemory {
   lastPrimary: { readonly member: string; readonly epoch: number } | undefined;
   /** This run gave up leadership itself: others come first. */
   gaveUp: boolean;
+  /** An epoch that it had claimed could not be begun because the disk took no write. */
+  diskRefused: boolean;
   /** What sent this member back to Syncing last, and where. */
   lastResync: { readonly code: string; readonly slot: number } | undefined;
   term: Term | undefined;

@@ -56,6 +56,7 @@ export class Member {
   readonly #memory: MemberMemory = {
     lastPrimary: undefined,
     gaveUp: false,
+    diskRefused: false,
     lastResync: undefined,
     term: undefined,
     watch: undefined,

@@ -34,6 +34,7 @@ export async function promote(context: MemberContext, watch: Watch, candidacy: C
     const reason = messageOf(error);
     components.logger.error({ err: error, epoch: writer.epoch }, `the claimed epoch could not be begun: ${reason}`);
     term.abort(reason);
+    memory.diskRefused = hasCode(error, "DiskFull") || hasCode(error, "FileSystemFailure");
     return { to: "Fencing", reason, after: afterOpening(context, watch, error) };
   }
   return { to: "Primary", term };

@@ -34,7 +34,10 @@ export async function follow(context: MemberContext, watch: Watch, reason: strin
         savedMs = nowMs;
       }
       const candidacy = mayBe(context, watch) ? election.candidacy(nowMs) : undefined;
-      if (candidacy !== undefined) return { to: "Promoting", watch, candidacy };
+      if (candidacy !== undefined) {
+        await tryDisk(context);
+        return { to: "Promoting", watch, candidacy };
+      }
       // What was read may be only a part of what is there.
       if (entries.length > 0) continue;
       await pauseOrChange(clock, Math.max(1, election.pollDelayMs(clock.monotonicMs())), election.changed, stop);
@@ -71,6 +74,13 @@ async function begin(context: MemberContext, watch: Watch): Promise<void> {
     ownEpoch: isOwnEpoch(watch.reconciled, memory.gaveUp),
     atMs: components.clock.monotonicMs(),
   });
+}
+
+/** A claim that can't be begun keeps everybody else waiting for a lease: after one, this disk must take a write before the next. */
+async function tryDisk({ components, memory }: MemberContext): Promise<void> {
+  if (!memory.diskRefused) return;
+  await components.records.writeFailovers(memory.failovers);
+  memory.diskRefused = false;
 }
 
 function mayBe(context: MemberContext, watch: Watch): boolean {
