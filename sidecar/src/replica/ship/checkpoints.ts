@@ -7,12 +7,15 @@ import type { Emitter } from "./emitter.js";
 import type { GroupParts } from "./group.js";
 import type { Holds } from "./holds.js";
 import { CutMoved } from "./plan.js";
+import { KeptLinks } from "./plan-links.js";
 import { PlannedGroup, type PlanSource } from "./planner.js";
 import type { ShipSettings, ShipTools } from "./settings.js";
 import type { Snapshotter } from "./snapshotter.js";
 import { rejectAll, resolveAll, Waiters, type Batch, type Served, type Waiter } from "./waiters.js";
 
 const RETRY_MS = 50;
+/** Checkpoints beside the rounds that were out of date when they were uploaded: then WAL waits for the next one, which has little left to upload. */
+const OUTRUN_MAX = 3;
 
 /** A cut whose every byte was checked, and the last hold that it takes account of. */
 export interface ObservedCut {
@@ -44,7 +47,7 @@ export interface CheckpointParts {
   readonly settings: ShipSettings;
   readonly tools: ShipTools;
   readonly emitter: Emitter;
-  readonly planSource: PlanSource;
+  readonly planSource: Omit<PlanSource, "kept">;
   readonly groupParts: GroupParts;
   readonly holds: Holds;
   readonly snapshots: Snapshotter;
@@ -58,10 +61,14 @@ export interface CheckpointParts {
 export class Checkpoints {
   readonly #parts: CheckpointParts;
   readonly #callers: Waiters<Position>;
+  readonly #kept = new KeptLinks();
+  readonly #planSource: PlanSource;
   /** Asked before the present cut began. */
   #before: Waiter<Position>[] = [];
   #requested: CheckpointReason | undefined;
   #background: Background | undefined;
+  /** Since the last checkpoint. */
+  #outrun = 0;
   /** The disk moved on while the last one was begun. */
   #notBeforeMs = Number.NEGATIVE_INFINITY;
   #snapshotting: Promise<void> = Promise.resolve();
@@ -75,6 +82,7 @@ export class Checkpoints {
   constructor(parts: CheckpointParts) {
     this.#parts = parts;
     this.#callers = new Waiters(parts.tools.clock);
+    this.#planSource = { ...parts.planSource, kept: this.#kept };
     this.#lastMs = parts.tools.clock.monotonicMs();
   }
 
@@ -118,12 +126,12 @@ export class Checkpoints {
     signal: AbortSignal,
   ): Promise<void> {
     await this.#dropBackground();
-    const { holds, planSource, groupParts, tools } = this.#parts;
+    const { holds, groupParts, tools } = this.#parts;
     const startedMs = tools.clock.monotonicMs();
     const callers = this.#before.splice(0);
     try {
       const request = { mode: "held" as const, cut: cut.cut, databases, companions: true, holds: cut.holds };
-      const group = await PlannedGroup.make(request, planSource, groupParts);
+      const group = await PlannedGroup.make(request, this.#planSource, groupParts);
       try {
         await group.upload(signal);
         await this.#emitted(group, { reason, startedMs, callers, walBytes: this.#walBytes });
@@ -145,9 +153,9 @@ export class Checkpoints {
     companions: boolean,
     signal: AbortSignal,
   ): Promise<void> {
-    const { holds, planSource, groupParts } = this.#parts;
+    const { holds, groupParts } = this.#parts;
     const request = { mode: "binding" as const, cut: cut.cut, databases, companions, holds: cut.holds };
-    const group = await PlannedGroup.make(request, planSource, groupParts);
+    const group = await PlannedGroup.make(request, this.#planSource, groupParts);
     try {
       await group.upload(signal);
       if (holds.version !== group.plan.holds) throw new CutMoved("WAL is held");
@@ -167,11 +175,18 @@ export class Checkpoints {
     await this.#finishBackground();
     if (this.#background !== undefined) return;
     const reason = this.#due();
-    if (reason !== undefined) await this.#startBackground(cut, databases, reason, signal);
+    if (reason === undefined) return;
+    if (this.#outrun < OUTRUN_MAX) return await this.#startBackground(cut, databases, reason, signal);
+    this.#parts.tools.logger.warn(
+      { reason, tries: this.#outrun },
+      "Checkpoints were outrun by the master: WAL waits for this one.",
+    );
+    await this.held(cut, databases, reason, signal);
   }
 
   /** The checkpoint under way beside the rounds keeps too much on the disk: another cut keeps less, and what was uploaded counts for it. */
   async giveUp(): Promise<void> {
+    await this.#kept.release();
     if (this.#background === undefined) return;
     const { tools } = this.#parts;
     const message = "the spool is full: the checkpoint under way is begun anew";
@@ -183,6 +198,7 @@ export class Checkpoints {
   /** Ends what runs beside the rounds. */
   async stop(error: unknown): Promise<void> {
     await this.#dropBackground();
+    await this.#kept.release();
     rejectAll([...this.#before.splice(0), ...this.#callers.take()], error);
     await this.#snapshotting;
   }
@@ -207,15 +223,16 @@ export class Checkpoints {
     reason: CheckpointReason,
     signal: AbortSignal,
   ): Promise<void> {
-    const { planSource, groupParts, tools, onReady } = this.#parts;
+    const { groupParts, tools, onReady } = this.#parts;
     const request = { mode: "checkpoint" as const, cut: cut.cut, databases, companions: false, holds: cut.holds };
     const startedMs = tools.clock.monotonicMs();
     let group: PlannedGroup;
     try {
-      group = await PlannedGroup.make(request, planSource, groupParts);
+      group = await PlannedGroup.make(request, this.#planSource, groupParts);
     } catch (error) {
       // It is still due: a later round tries again with its own cut.
       if (error instanceof CutMoved) {
+        this.#outrun++;
         this.#notBeforeMs = tools.clock.monotonicMs() + RETRY_MS;
         return;
       }
@@ -264,6 +281,7 @@ export class Checkpoints {
       await this.#emitted(group, { reason, startedMs, callers, walBytes });
     } catch (error) {
       if (error instanceof CutMoved) {
+        this.#outrun++;
         this.#before.push(...callers);
         return;
       }
@@ -289,6 +307,7 @@ export class Checkpoints {
     const { tools } = this.#parts;
     const said = await group.emit();
     for (const { database, minimumWal } of group.plan.databases) await database.wals.forgetBelow(minimumWal);
+    this.#outrun = 0;
     this.#lastMs = tools.clock.monotonicMs();
     this.#walBytes = Math.max(0, this.#walBytes - made.walBytes);
     this.#changed = this.#walBytes > 0;

@@ -82,11 +82,16 @@ export class Links {
     return path;
   }
 
-  /** Like `make`, for a file that several plans may need at once; `release` as often as this. */
-  hold(folder: string, file: string, original: string): Promise<string> {
+  /**
+   * Like `make`, for a file that several plans may need at once; `release` as often as this. What a plan holds already is not looked at again: its bytes are there,
+   * also if the original is gone by now. `anew`: names may have come to mean other files since.
+   */
+  hold(folder: string, file: string, original: string, anew: boolean): Promise<string> {
     return this.#turn.take(async () => {
-      const path = await this.make(folder, file, original);
-      this.#users.set(path, (this.#users.get(path) ?? 0) + 1);
+      const path = this.pathOf(folder, file);
+      const users = this.#users.get(path) ?? 0;
+      if (users === 0 || anew) await this.make(folder, file, original);
+      this.#users.set(path, users + 1);
       return path;
     });
   }

@@ -27,6 +27,8 @@ export class ManifestTracker {
   #state = new ManifestState("");
   #lastBindingEnd = 0;
   #firstFree: number | undefined;
+  /** Grows with every MANIFEST that is begun. */
+  generation = 0;
 
   constructor(fs: FileSystem, directory: string) {
     this.#fs = fs;
@@ -114,6 +116,7 @@ export class ManifestTracker {
     await this.close();
     const path = `${this.#directory}/${mark.name}`;
     this.#handle = await this.#fs.open(path, "read");
+    this.generation++;
     this.#name = mark.name;
     this.#inode = mark.inode;
     this.#cursor = new ManifestCursor(path);

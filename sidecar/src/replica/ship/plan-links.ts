@@ -13,13 +13,36 @@ export class PlanLinks {
     return this.#links.pathOf(folder, file);
   }
 
-  async hold(folder: string, file: string, original: string): Promise<string> {
-    const path = await this.#links.hold(folder, file, original);
+  async hold(folder: string, file: string, original: string, anew = false): Promise<string> {
+    const path = await this.#links.hold(folder, file, original, anew);
     this.#held.push({ folder, file });
     return path;
   }
 
   async release(): Promise<void> {
     for (const { folder, file } of this.#held.splice(0)) await this.#links.release(folder, file);
+  }
+}
+
+/**
+ * Links of plans that the disk moved on under: the next plan has only to make the links of what is new since, so that it comes to an end however fast the master
+ * compacts. Good for as long as every database goes on with the MANIFEST it had: after that a name may mean another file.
+ */
+export class KeptLinks {
+  readonly #plans: PlanLinks[] = [];
+  #manifests = "";
+
+  keep(links: PlanLinks): void {
+    this.#plans.push(links);
+  }
+
+  /** Lets go of all that was kept with other MANIFESTs. */
+  async only(manifests: string): Promise<void> {
+    if (manifests !== this.#manifests) await this.release();
+    this.#manifests = manifests;
+  }
+
+  async release(): Promise<void> {
+    for (const links of this.#plans.splice(0)) await links.release();
   }
 }

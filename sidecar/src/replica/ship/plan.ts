@@ -132,7 +132,7 @@ async function linkTable(
   const names = parsed?.type === "table" ? [name, oldTableFileName(parsed.number)] : [name];
   for (const linked of names) {
     try {
-      const path = await links.hold(database.name, linked, `${database.location.path}/${linked}`);
+      const path = await links.hold(database.name, linked, `${database.location.path}/${linked}`, database.replaced);
       const stat = await fs.stat(path);
       if (stat !== undefined) return { linked, stat };
     } catch (error) {
@@ -183,7 +183,7 @@ async function planOne(
   if (stat.size > SMALL_FILE_BYTES_MAX) {
     if (!database.replaced && parts.shipped.files.get(file)?.kind === "table") return;
     if (name.startsWith("OPTIONS-")) refuseOptions(await parts.fs.readFile(path, OPTIONS_BYTES_MAX), path);
-    const local = await parts.links.hold(database.name, name, path);
+    const local = await parts.links.hold(database.name, name, path, database.replaced);
     into.tables.push({
       file,
       permissions: stat.permissions,

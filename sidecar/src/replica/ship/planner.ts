@@ -5,7 +5,7 @@ import type { ShippedDatabase } from "./database.js";
 import { closePlan, emitGroup, tablesOf, type GroupMode, type GroupParts, type GroupPlan } from "./group.js";
 import type { Links } from "./links.js";
 import { CutMoved, planDatabase, type DatabasePlan, type PlanParts, type PlannedTable } from "./plan.js";
-import { PlanLinks } from "./plan-links.js";
+import { PlanLinks, type KeptLinks } from "./plan-links.js";
 import type { Uploaded } from "./uploader.js";
 
 export interface PlanRequest {
@@ -20,6 +20,7 @@ export interface PlanRequest {
 /** What plans are made from; each has its own links. */
 export interface PlanSource extends Omit<PlanParts, "links"> {
   readonly links: Links;
+  readonly kept: KeptLinks;
 }
 
 /** A plan under way: its tables are linked, then uploaded, then the group is emitted; or it is dropped. */
@@ -36,13 +37,14 @@ export class PlannedGroup {
     this.#parts = parts;
   }
 
-  /** Throws `CutMoved` if the disk moves on before every link is made. */
+  /** Throws `CutMoved` if the disk moves on before every link is made; those that were made are kept for the next try. */
   static async make(request: PlanRequest, source: PlanSource, parts: GroupParts): Promise<PlannedGroup> {
     const databases: DatabasePlan[] = [];
     const { mode, cut, holds } = request;
     const { fs, listings, shipped } = source;
     const links = new PlanLinks(source.links);
     const planParts = { fs, listings, shipped, links };
+    await source.kept.only(parts.all.map(({ manifest }) => manifest.generation).join());
     try {
       for (const database of request.databases) {
         const databaseCut = cut.databases[parts.all.indexOf(database)];
@@ -50,9 +52,13 @@ export class PlannedGroup {
         if (plan !== undefined) databases.push(plan);
       }
       const companions = request.companions ? await planCompanions(cut.companions, planParts) : undefined;
+      // The tables of a binding group are those of few databases; what is kept is for a checkpoint of all.
+      if (mode !== "binding") await source.kept.release();
       return new PlannedGroup({ mode, cut, holds, databases, companions }, links, parts);
     } catch (error) {
-      await new PlannedGroup({ mode, cut, holds, databases, companions: undefined }, links, parts).close();
+      await closePlan({ mode, cut, holds, databases, companions: undefined });
+      if (error instanceof CutMoved) source.kept.keep(links);
+      else await links.release();
       throw error;
     }
   }

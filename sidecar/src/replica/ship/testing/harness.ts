@@ -33,6 +33,7 @@ export interface BenchOptions {
   readonly separateWal?: boolean;
   readonly fs?: FileSystem;
   readonly bucket?: Bucket;
+  readonly logger?: Logger;
 }
 
 /** A data directory on the real file system with model databases, and shippers of one epoch after the other. */
@@ -188,7 +189,7 @@ export class Bench {
       random: new SystemRandom(),
       bucket: this.bucket,
       writer: this.pen,
-      logger: silent,
+      logger: this.#options.logger ?? silent,
       progress: { report: () => undefined },
       metrics: noMetrics,
       image,

@@ -194,11 +194,11 @@ export class ModelDatabase {
     this.#wals = [this.#wal.fileNumber];
   }
 
-  /** All tables become one. */
-  async compact(): Promise<void> {
-    const merged = await this.#writeTable(this.#tables.flatMap(({ rows }) => rows));
-    const old = this.#tables;
-    this.#tables = [merged];
+  /** So many of the newest tables become one. */
+  async compact(newest = this.#tables.length): Promise<void> {
+    const old = this.#tables.slice(-newest);
+    const merged = await this.#writeTable(old.flatMap(({ rows }) => rows));
+    this.#tables = [...this.#tables.slice(0, -newest), merged];
     await this.#edit({ added: [merged], deleted: old.map(({ number }) => number) });
     for (const { number } of old) await this.#fs.unlink(`${this.path}/${tableFileName(number)}`);
   }
