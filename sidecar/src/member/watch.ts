@@ -1,4 +1,5 @@
 import type { Position, ReadEntry } from "../formats/entry.js";
+import { Image } from "../formats/image-fold.js";
 import type { ImageState } from "../formats/image.js";
 import type { LogReader } from "../log/log.js";
 import type { Follower, Reconciled } from "../replica/replica.js";
@@ -69,6 +70,8 @@ export class TailWatch implements Watch {
   readonly #reader: LogReader;
   readonly #image: ImageState;
   readonly #seal: SealAhead;
+  /** Behind the image; between the parts of an unfinished group they take effect with the claim. */
+  readonly #trims: ReadEntry[] = [];
   #end: Position;
   #stale = false;
 
@@ -105,6 +108,7 @@ export class TailWatch implements Watch {
       if (entry === undefined) return entries;
       entries.push(entry);
       this.#end = entry.position;
+      if (entry.header.kind === "trim") this.#trims.push(entry);
       if (changesImage(entry) || entry.header.epoch !== this.#image.epoch) {
         this.#stale = true;
         return entries;
@@ -117,6 +121,8 @@ export class TailWatch implements Watch {
   }
 
   seal(claim: Position, epoch: number): Promise<ImageState> {
-    return this.#seal(this.#image, claim, epoch);
+    const image = new Image(this.#image);
+    for (const trim of this.#trims) image.push(trim);
+    return this.#seal(image.state(), claim, epoch);
   }
 }

@@ -63,6 +63,29 @@ describe("a follower", () => {
     expect(JSON.parse(after)).toMatchObject({ image: { position: { slot: saved + 1 } } });
   });
 
+  test("knows of a trim between the parts of a group that its own claim makes void", async () => {
+    const primary = world.member("a");
+    await primary.lead();
+    await primary.create();
+    await primary.checkpoint();
+    await primary.die();
+    const standby = world.member("b");
+    await standby.follow();
+    const writer = await standby.claim(standby.follower!.seen, 2);
+    const signal = new AbortController().signal;
+    const directory: Operation = { type: "directory", file: "@companions/d", permissions: 0o755 };
+    await writer.append({ kind: "checkpoint", operations: [directory], sequences: [], more: true }, signal);
+    const keys = ["tables/1/db/nobody-s"];
+    const trim: Operation = { type: "trim", fromSlot: 0, throughSlot: -1, keys, executedThrough: -1 };
+    const { position } = await writer.append({ kind: "trim", operations: [trim], sequences: [], more: false }, signal);
+    await standby.catchUp();
+    const claim = (await standby.claim(standby.follower!.seen, 3)).position;
+    const image = await standby.follower!.seal(claim, 3);
+    expect(image.trims).toEqual([{ slot: position.slot, throughSlot: -1, keys }]);
+    expect(image.files.has("@companions/d")).toBe(false);
+    expect(image).toMatchObject({ position: claim, epoch: 3, claims: [0, writer.position.slot - 2, claim.slot] });
+  });
+
   test("keeps the replaced file aside until a state without it is saved", async () => {
     const primary = world.member("a");
     await primary.lead();

@@ -107,7 +107,7 @@ export class DiskFollower implements Follower {
         },
       );
       const { tools, store, run } = this.#parts;
-      const image = claimedImage(this.#folder.image.state(), claim, epoch);
+      const image = claimedImage(this.#folder.image, claim, epoch);
       await sealDisk({ tools, store, run, image, claim, epoch, disk: this.#disk, exact: true });
       this.#image = image;
       return image;

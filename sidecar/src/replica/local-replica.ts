@@ -1,4 +1,5 @@
 import type { Position } from "../formats/entry.js";
+import { Image } from "../formats/image-fold.js";
 import type { ImageState } from "../formats/image.js";
 import { DiskImage } from "./disk-image.js";
 import { DiskFollower } from "./follow.js";
@@ -42,7 +43,7 @@ export class LocalReplica {
     const { tools, store, run } = this.#parts;
     const disk = new DiskImage(tools, new Map());
     await disk.staging.clear();
-    const claimed = claimedImage(image, claim, epoch);
+    const claimed = claimedImage(new Image(image), claim, epoch);
     await sealDisk({ tools, store, run, image: claimed, claim, epoch, disk, exact: false });
     return claimed;
   }

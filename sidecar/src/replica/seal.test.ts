@@ -122,7 +122,8 @@ describe("an image that a master may open", () => {
       new AbortController().signal,
     );
     await standby.catchUp();
-    const error = await standby.follower!.seal(standby.follower!.seen, 3).catch((thrown: unknown) => thrown);
+    const claim = await standby.claim(standby.follower!.seen, 3);
+    const error = await standby.follower!.seal(claim.position, 3).catch((thrown: unknown) => thrown);
     expect(error).toMatchObject({ code: "ImageIncomplete", details: { offset: size } });
     expect(String(error)).toContain("in the middle of a record");
   });

@@ -1,4 +1,5 @@
 import type { Position } from "../formats/entry.js";
+import type { Image } from "../formats/image-fold.js";
 import type { ImageState } from "../formats/image.js";
 import { parseFileName } from "../formats/rocksdb/file-names.js";
 import { OPTIONS_BYTES_MAX, rewriteOptions } from "../formats/rocksdb/options-file.js";
@@ -21,9 +22,26 @@ export interface SealInput {
   readonly exact: boolean;
 }
 
-/** The image once our claim stands in the slot after what was seen: nothing of an unfinished group takes effect any more. */
-export function claimedImage(image: ImageState, claim: Position, epoch: number): ImageState {
-  return { ...image, position: claim, epoch, claims: [...image.claims, claim.slot] };
+/** The image once our claim stands in the slot after what was seen: nothing of an unfinished group takes effect any more, but a trim between its parts does. */
+export function claimedImage(image: Image, claim: Position, epoch: number): ImageState {
+  image.push({
+    header: {
+      version: 1,
+      cluster: "",
+      slot: claim.slot,
+      epoch,
+      kind: "claim",
+      previous: "",
+      writer: { member: "", nonce: "" },
+      wallTimeMs: 0,
+      more: false,
+      sequences: [],
+    },
+    operations: [],
+    position: claim,
+    size: 0,
+  });
+  return image.state();
 }
 
 /**
