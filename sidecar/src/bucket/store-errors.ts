@@ -15,11 +15,14 @@ const textMax = 500;
 /** Node's UNABLE_TO_VERIFY_LEAF_SIGNATURE, say: what follows is prose. */
 const errorCodePattern = /^[A-Z]+_[A-Z_]+: $/;
 
-/** One line, without what must never be in a log: tokens and signatures, as clients put them in messages and URLs. */
+/** Clients quote whole answers in their messages. */
+function oneLine(text: string): string {
+  return text.trim().replaceAll(/\s+/g, " ");
+}
+
+/** Without what must never be in a log: tokens and signatures, as clients put them in messages and URLs. */
 export function scrub(text: string): string {
   return text
-    .trim()
-    .replaceAll(/\s+/g, " ")
     .replaceAll(/(Bearer\s+)\S+/gi, "$1***")
     .replaceAll(
       /(\w*(?:signature|credential|token|secret|password|api_?key|access_?key(?:_?id)?)"?\s*[=:]\s*"?)[^\s&,;"<>]+/gi,
@@ -34,7 +37,7 @@ export function scrub(text: string): string {
  * never a `cause` as they are.
  */
 function cleaned({ code, message }: StoreFailure): Error {
-  const error = new Error(scrub(message));
+  const error = new Error(scrub(oneLine(message)));
   error.name = code;
   error.stack = `${code}: ${error.message}`;
   return error;
@@ -92,7 +95,7 @@ const retried = "It is tried again.";
 /** An error of this layer for a failed request to an object store. */
 export function storeError(failure: StoreFailure, context: ErrorContext): MetaMasterError {
   const { status, code, message, requestId } = failure;
-  const why = `${status === undefined ? "" : `${status} `}${code}: ${scrub(message)}`;
+  const why = `${status === undefined ? "" : `${status} `}${code}: ${scrub(oneLine(message))}`;
   const [ourCode, kind, hint] = status === undefined ? withoutAnswer(code) : withAnswer(status, code, message, context);
   return bucketError(ourCode, kind, context, why, {
     cause: cleaned(failure),
