@@ -174,6 +174,8 @@ function takesSides(open: () => Promise<Away>, onBucketLoss: "Fence" | "Hold"): 
           () => alpha.said,
         );
         expect(await meanwhile).not.toBe(200);
+        await says(alpha, /^role +Syncing since .*leadership could not be renewed in time \(.+\)$/m);
+        expect((await alpha.cli("status")).out).not.toMatch(/^position/m);
         expect((await alpha.status())?.["masterRunning"]).toBe(false);
       } else {
         await until(

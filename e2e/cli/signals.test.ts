@@ -2,11 +2,10 @@ import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "nod
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, jest, test } from "@jest/globals";
-import { useTestCredentials } from "../servers/stores.js";
 import { keys, put } from "./key-value.js";
 import { MemberProcess, until, type MemberOptions } from "./member-process.js";
 
-// Roles that are soon over are made to last; Primary and Standby: run.test.ts.
+// The other roles: roles.test.ts.
 jest.setTimeout(180_000);
 
 let root: string;
@@ -39,44 +38,8 @@ interface Case {
   readonly options?: () => Partial<MemberOptions>;
 }
 
-const note = (member: MemberProcess): string => join(member.database, "notes.txt");
-
 const cases: Readonly<Record<string, Case>> = {
-  "before the bucket was reached": {
-    options: () => {
-      useTestCredentials();
-      return {
-        store: { url: "s3://nowhere/prefix", endpoint: `http://${NOBODY}` },
-      };
-    },
-    enter: async (member) => {
-      member.startKeyValueMaster();
-      await until(
-        "it looks for the bucket",
-        async () => ((await member.status())?.["reason"] === "looking at the bucket" ? true : undefined),
-        () => member.said,
-      );
-    },
-    mend: async (member) => {
-      const config = readFileSync(member.config, "utf8").replace(/^ {2}endpoint: .*\n/m, "");
-      const bucket = join(root, "bucket");
-      mkdirSync(bucket, { recursive: true });
-      writeFileSync(member.config, config.replace("s3://nowhere/prefix", `file://${bucket}`));
-    },
-  },
-  Syncing: {
-    enter: async (member) => {
-      mkdirSync(member.database, { recursive: true });
-      writeFileSync(note(member), "no RocksDB");
-      member.startKeyValueMaster();
-      await until("it has trouble", async () =>
-        (await member.status())?.["trouble"] === undefined ? undefined : true,
-      );
-      await member.untilRole("Syncing");
-    },
-    mend: async (member) => rmSync(note(member)),
-  },
-  Promoting: {
+  "Promoting, the master open but not well": {
     options: () => ({ more: `health:\n  tcp: ${NOBODY}\n` }),
     enter: async (member) => {
       member.startKeyValueMaster();

@@ -11,6 +11,8 @@ import { FollowerWatch, TailWatch, type Watch } from "./watch.js";
 export async function sync(context: MemberContext, reason: string, pauseMs: number): Promise<Next> {
   const { components, board, settings, stop, memory } = context;
   board.enter("Syncing", reason);
+  // Where it was before its term says nothing of where it is.
+  memory.watch = undefined;
   const backoff = new Backoff(components.random, settings.retry);
   await pause(components.clock, pauseMs, stop);
   for (;;) {
