@@ -65,6 +65,7 @@ format: install
 
 docs: build
 	@node dist/sidecar/src/surface/docs/main.js
+	@node dist/crds/src/main.js
 
 demo: build
 	@node dist/examples/demo/main.js

@@ -23,7 +23,7 @@ export default {
     {
       ...common,
       displayName: "unit",
-      testMatch: ["<rootDir>/sidecar/**/*.test.ts", "<rootDir>/examples/**/*.test.ts"],
+      testMatch: ["<rootDir>/crds/**/*.test.ts", "<rootDir>/sidecar/**/*.test.ts", "<rootDir>/examples/**/*.test.ts"],
       testPathIgnorePatterns: ["/node_modules/", kube],
     },
     {

@@ -1,0 +1,13 @@
+import { stringify } from "yaml";
+import { apiPage } from "./api-page.js";
+import { customResourceDefinition } from "./crd.js";
+import { GROUP, PLURAL } from "./resource.js";
+
+/** All files that are made of the schema, by their path in the project. */
+export function generatedFiles(): Readonly<Record<string, string>> {
+  const note = "# Made by `make docs` of crds/src; edit the sources instead.\n";
+  return {
+    [`crds/${GROUP}_${PLURAL}.yaml`]: note + stringify(customResourceDefinition(), { lineWidth: 0 }),
+    "docs/reference/api.md": apiPage(),
+  };
+}

@@ -1,0 +1,20 @@
+export { customResourceDefinition } from "./crd.js";
+export {
+  GROUP,
+  KIND,
+  PLURAL,
+  resource,
+  SHORT_NAME,
+  VERSION,
+  type MetaMasterCluster,
+  type ObjectMeta,
+} from "./resource.js";
+export { MEMBERS_MAX, SIDECAR_CONTAINER, type Spec } from "./spec.js";
+export {
+  conditionReasons,
+  conditionTypes,
+  type Condition,
+  type ConditionType,
+  type MemberStatus,
+  type Status,
+} from "./status.js";

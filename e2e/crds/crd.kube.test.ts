@@ -1,0 +1,155 @@
+import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { parse } from "yaml";
+import { customResourceDefinition } from "../../crds/src/crd.js";
+import { resource } from "../../crds/src/resource.js";
+import { startApiServer, type ApiServer } from "../cluster/api-server.js";
+
+type Json = Record<string, unknown>;
+
+const quickstart = parse(
+  readFileSync(join(import.meta.dirname, "..", "..", "examples", "quickstart.yaml"), "utf8"),
+) as Json;
+
+let server: ApiServer;
+
+beforeAll(async () => {
+  server = await startApiServer();
+  await server.kubectl(["create", "-f", "-"], JSON.stringify(customResourceDefinition()));
+  await server.kubectl([
+    "wait",
+    "--for=condition=Established",
+    "crd/metamasterclusters.metamaster.io",
+    "--timeout=30s",
+  ]);
+}, 30 * 60_000);
+
+afterAll(async () => {
+  await server?.stop();
+});
+
+/** The quick start's resource with another name, and values at paths such as `spec.bucket.url`; undefined takes away. */
+function variant(name: string, changes: Json = {}): Json {
+  const copy = structuredClone(quickstart);
+  (copy["metadata"] as Json)["name"] = name;
+  for (const [path, value] of Object.entries(changes)) {
+    const steps = path.split(".");
+    const last = steps.pop() ?? "";
+    let at = copy;
+    for (const step of steps) at = (at[step] ??= {}) as Json;
+    if (value === undefined) delete at[last];
+    else at[last] = value;
+  }
+  return copy;
+}
+
+const apply = async (object: Json): Promise<Json> =>
+  JSON.parse(await server.kubectl(["apply", "-o", "json", "-f", "-"], JSON.stringify(object))) as Json;
+
+test("the quick start is taken, and its defaults are those of the schema", async () => {
+  const applied = await apply(variant("meta"));
+  const parsed = resource.parse(variant("meta"));
+  expect(applied["spec"]).toEqual(parsed.spec);
+});
+
+test("it is scaled by kubectl scale, and its columns are shown", async () => {
+  await apply(variant("scaled"));
+  await server.kubectl(["scale", "mmc/scaled", "--replicas=5"]);
+  expect(await server.kubectl(["get", "mmc/scaled", "-o", "jsonpath={.spec.replicas}"])).toBe("5");
+  const status = { status: { primary: "scaled-1", readyReplicas: 4, epoch: 7, lag: "0.1s" } };
+  await server.kubectl(["patch", "mmc/scaled", "--subresource=status", "--type=merge", "-p", JSON.stringify(status)]);
+  expect(await server.kubectl(["get", "mmc/scaled"])).toMatch(
+    /NAME +PRIMARY +READY +DESIRED +LAG +EPOCH +AGE\nscaled +scaled-1 +4 +5 +0\.1s +7 /,
+  );
+});
+
+const container = (name: string): Json => ({ name, image: "x" });
+
+describe("what is wrong is refused at apply, with what to do", () => {
+  test.each<[string, Json, RegExp]>([
+    ["a name that is too long", { "metadata.name": "m".repeat(41) }, /may have 40 characters at most/],
+    ["a name that begins with a digit", { "metadata.name": "1meta" }, /begins with a letter/],
+    ["fewer than no replicas", { "spec.replicas": -1 }, /greater than or equal to 0/],
+    ["no bucket", { "spec.bucket": undefined }, /spec\.bucket: Required value/],
+    ["a folder for a bucket", { "spec.bucket.url": "file:///bucket" }, /spec\.bucket\.url/],
+    ["credentials in the endpoint", { "spec.bucket.endpoint": "http://a:b@c" }, /spec\.bucket\.endpoint/],
+    [
+      "no master",
+      { "spec.template.spec.containers": [container("web")] },
+      /no container with the name of masterContainer/,
+    ],
+    [
+      "a second sidecar",
+      { "spec.template.spec.containers": [container("master"), container("metamaster")] },
+      /which the operator adds/,
+    ],
+    ["no container at all", { "spec.template.spec.containers": [] }, /should have at least 1 items/],
+    ["no database", { "spec.databases": [] }, /should have at least 1 items/],
+    [
+      "two databases of one name",
+      {
+        "spec.databases": [
+          { name: "a", path: "a" },
+          { name: "a", path: "b" },
+        ],
+      },
+      /Duplicate value/,
+    ],
+    [
+      "two databases at one path",
+      {
+        "spec.databases": [
+          { name: "a", path: "a" },
+          { name: "b", path: "a" },
+        ],
+      },
+      /its own directory/,
+    ],
+    ["an absolute path", { "spec.databases": [{ name: "a", path: "/a" }] }, /below dataDirectory/],
+    ["a path that leaves", { "spec.databases": [{ name: "a", path: "b/../../a" }] }, /below dataDirectory/],
+    ["a lease that is too short", { "spec.failover": { leaseDuration: "10ms" } }, /between 1s and 10m/],
+    [
+      "no time for fencing",
+      { "spec.failover": { leaseDuration: "10s" } },
+      /renewDeadline must be less than leaseDuration/,
+    ],
+    ["tries that are too far apart", { "spec.failover": { retryPeriod: "12s" } }, /retryPeriod must be less/],
+    ["a day as a day", { "spec.checkpoint": { interval: "1d" } }, /spec\.checkpoint\.interval/],
+    [
+      "two health checks",
+      { "spec.health": { tcp: "localhost:1", http: "http://localhost" } },
+      /exactly one of exec, http and tcp/,
+    ],
+    ["adopting from elsewhere", { "spec.bootstrap": { type: "Adopt", from: { url: "s3://a/b" } } }, /needs type: New/],
+    ["a volume without a size", { "spec.volumeClaimTemplate": { spec: {} } }, /resources: Required value/],
+    [
+      "an unknown policy",
+      { "spec.deletionPolicy": "Keep" },
+      /supported values: "Delete", "Retain"|supported values: "Retain", "Delete"/,
+    ],
+  ])("%s", async (_what, changes, message) => {
+    await expect(apply(variant("wrong", changes))).rejects.toThrow(message);
+  });
+});
+
+describe("what must not change is refused later", () => {
+  test.each<[string, Json, RegExp]>([
+    ["another bucket", { "spec.bucket.url": "s3://other/prefix" }, /bucket\.url can't be changed/],
+    ["a smaller volume", { "spec.volumeClaimTemplate.spec.resources.requests.storage": "1Gi" }, /can't shrink/],
+    [
+      "another storage class",
+      { "spec.volumeClaimTemplate.spec.storageClassName": "other" },
+      /storageClassName can't be changed/,
+    ],
+    ["another beginning", { "spec.bootstrap": { type: "Adopt" } }, /bootstrap can't be changed/],
+  ])("%s", async (_what, changes, message) => {
+    await apply(variant("fixed"));
+    await expect(apply(variant("fixed", changes))).rejects.toThrow(message);
+  });
+
+  test("a larger volume is taken", async () => {
+    await apply(variant("grows"));
+    await apply(variant("grows", { "spec.volumeClaimTemplate.spec.resources.requests.storage": "100Gi" }));
+  });
+});
