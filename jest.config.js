@@ -23,7 +23,12 @@ export default {
     {
       ...common,
       displayName: "unit",
-      testMatch: ["<rootDir>/crds/**/*.test.ts", "<rootDir>/sidecar/**/*.test.ts", "<rootDir>/examples/**/*.test.ts"],
+      testMatch: [
+        "<rootDir>/crds/**/*.test.ts",
+        "<rootDir>/operator/**/*.test.ts",
+        "<rootDir>/sidecar/**/*.test.ts",
+        "<rootDir>/examples/**/*.test.ts",
+      ],
       testPathIgnorePatterns: ["/node_modules/", kube],
     },
     {

@@ -1,0 +1,175 @@
+import { describe, expect, test } from "@jest/globals";
+import type { Action, Member } from "./members.js";
+import { nextAction, type Wishes } from "./next-action.js";
+import { rollout } from "./rollout.js";
+import { scale } from "./scale.js";
+import { bestTarget, declaredSwitchover, drained } from "./switchover.js";
+
+/** `P0 S1 S2`: role and ordinal; then `~5` seconds behind, `!` cordoned, `-` deleting, `'` of the template before. */
+function members(text: string): Member[] {
+  const roles: Record<string, Member["role"]> = {
+    P: "Primary",
+    S: "Standby",
+    Y: "Syncing",
+    H: "Halted",
+    U: "Unknown",
+    M: "Promoting",
+    F: "Fencing",
+  };
+  return text
+    .split(" ")
+    .filter((word) => word !== "")
+    .map((word) => {
+      const [, role = "", ordinal = "", marks = ""] = /^([A-Z])(\d+)(.*)$/.exec(word) ?? [];
+      return {
+        name: `m-${ordinal}`,
+        ordinal: Number(ordinal),
+        role: roles[role] ?? "Unknown",
+        lagSeconds: marks.includes("?") ? undefined : Number(/~(\d+)/.exec(marks)?.[1] ?? 0),
+        revision: marks.includes("'") ? "old" : "new",
+        deleting: marks.includes("-"),
+        cordoned: marks.includes("!"),
+      };
+    });
+}
+
+const isNew = ({ revision }: Member): boolean => revision === "new";
+
+/** `Switchover m-1`, `DeletePod m-2`, `SetReplicas 3`, `Wait`, `Nothing`. */
+function said(action: Action): string {
+  if (action.do === "Switchover") return `Switchover ${action.target}`;
+  if (action.do === "DeletePod") return `DeletePod ${action.pod}`;
+  return action.do === "SetReplicas" ? `SetReplicas ${action.replicas}` : action.do;
+}
+
+test.each([
+  ["P0 S1 S2", "m-1"],
+  ["P0 S1~3 S2~1", "m-2"],
+  ["P0 S1~11 S2~10", "m-2"],
+  ["P0 S1~11", undefined],
+  ["P0 S1? S2~9", "m-2"],
+  ["P0 S1- S2~9", "m-2"],
+  ["P0 S1! S2~9", "m-2"],
+  ["P0 Y1 H2 U3", undefined],
+  ["P0 S1' S2~5", "m-2"],
+])("the best target of %s is %s", (text, expected) => {
+  expect(bestTarget(members(text), { maxLagSeconds: 10, may: () => true, rather: isNew })?.name).toBe(expected);
+});
+
+test.each([
+  ["P0 S1", "m-1", "Switchover m-1"],
+  ["S0 P1", "m-1", "Nothing"],
+  ["P0 S1~11", "m-1", "Wait"],
+  ["P0 S1?", "m-1", "Wait"],
+  ["P0 Y1", "m-1", "Wait"],
+  ["P0 S1-", "m-1", "Wait"],
+  ["P0 S1", "m-7", "Wait"],
+  ["S0 S1", "m-1", "Wait"],
+])("%s, asked for %s: %s", (text, target, expected) => {
+  expect(said(declaredSwitchover(members(text), { target, maxLagSeconds: 10 }))).toBe(expected);
+});
+
+test.each([
+  ["P0 S1", "Nothing"],
+  ["P0! S1", "Switchover m-1"],
+  ["P0! S1! S2~4", "Switchover m-2"],
+  ["P0! S1!", "Wait"],
+  ["P0!", "Wait"],
+  ["P0 S1!", "Nothing"],
+  ["S0! S1", "Nothing"],
+])("a drain under %s: %s", (text, expected) => {
+  expect(said(drained(members(text), 10))).toBe(expected);
+});
+
+test.each([
+  ["P0 S1 S2", 3, 3, "Nothing"],
+  ["P0 S1 S2", 3, 5, "SetReplicas 5"],
+  ["", 0, 3, "SetReplicas 3"],
+  ["P0 S1 S2", 3, 2, "SetReplicas 2"],
+  ["S0 S1 P2", 3, 2, "Switchover m-0"],
+  ["S0~5 S1 P2", 3, 2, "Switchover m-1"],
+  ["S0~5 S1 P2", 3, 1, "Switchover m-0"],
+  ["S0~50 S1 P2", 3, 1, "Wait"],
+  ["Y0 S1 P2", 3, 1, "Wait"],
+  ["S0 S1 S2", 3, 1, "Wait"],
+  ["S0 M1 S2", 3, 1, "Wait"],
+  ["S0 S1 P2", 3, 0, "SetReplicas 0"],
+  ["S0 M1 S2", 3, 0, "Wait"],
+  ["S0 F1 S2", 3, 0, "Wait"],
+  ["S0 S1", 2, 0, "SetReplicas 0"],
+])("%s, from %i to %i: %s", (text, current, wanted, expected) => {
+  expect(said(scale(members(text), { current, wanted, maxLagSeconds: 10 }))).toBe(expected);
+});
+
+test.each([
+  ["P0 S1 S2", "Nothing"],
+  ["P0' S1' S2'", "DeletePod m-2"],
+  ["P0' S1' S2-", "Wait"],
+  ["P0' S1' Y2", "Wait"],
+  ["P0' S1' S2", "DeletePod m-1"],
+  ["P0' S1 S2", "Switchover m-1"],
+  ["P0' S1~60 S2~60", "Wait"],
+  ["S0' P1 S2", "DeletePod m-0"],
+  ["P0'", "DeletePod m-0"],
+  ["P0' S1'", "DeletePod m-1"],
+  ["P0' U1' S2'", "DeletePod m-1"],
+  ["P0' H1' S2'", "Wait"],
+  ["S0' S1'", "Wait"],
+  ["P0' S1' U2", "Wait"],
+])("a rollout under %s: %s", (text, expected) => {
+  expect(said(rollout(members(text), { revision: "new", policy: "StandbysFirst", maxLagSeconds: 10 }))).toBe(expected);
+  expect(said(rollout(members(text), { revision: "new", policy: "OnDelete", maxLagSeconds: 10 }))).toBe("Nothing");
+});
+
+describe("what comes first", () => {
+  const wishes: Wishes = {
+    revision: "new",
+    policy: "StandbysFirst",
+    maxLagSeconds: 10,
+    switchover: undefined,
+    replicas: 3,
+  };
+  const asked = { target: "m-1", maxLagSeconds: 10 };
+
+  test.each<[string, Partial<Wishes>, string]>([
+    ["P0 S1 S2", {}, "Nothing"],
+    ["P0! S1 S2", { switchover: asked }, "Switchover m-1"],
+    ["P0! S1 S2", { replicas: 2 }, "Switchover m-1"],
+    ["P0 S1' S2", { replicas: 2 }, "SetReplicas 2"],
+    ["P0 S1~60 S2'", { switchover: asked }, "DeletePod m-2"],
+    ["P0! S1~60 S2", { switchover: asked }, "Wait"],
+    ["P0! S1! S2!", { replicas: 5 }, "SetReplicas 5"],
+    ["P0 P1 S2'", { replicas: 1 }, "Wait"],
+  ])("%s, %o: %s", (text, change, expected) => {
+    expect(said(nextAction(members(text), 3, { ...wishes, ...change }))).toBe(expected);
+  });
+});
+
+test("whatever is seen, the primary's pod is deleted only where it is alone, and never scaled away but to none", () => {
+  const words = ["P", "S", "Y", "H", "U", "M", "F"].flatMap((role) =>
+    ["", "'", "-", "!", "~60"].map((mark) => [role, mark]),
+  );
+  let seen = 0;
+  for (const [a = "", am = ""] of words) {
+    for (const [b = "", bm = ""] of words) {
+      for (const wanted of [0, 1, 2, 3]) {
+        const list = members(`${a}0${am} ${b}1${bm}`);
+        const action = nextAction(list, 2, {
+          revision: "new",
+          policy: "StandbysFirst",
+          maxLagSeconds: 10,
+          switchover: undefined,
+          replicas: wanted,
+        });
+        const primaries = list.filter(({ role }) => role === "Primary");
+        if (action.do === "DeletePod") expect(primaries.map(({ name }) => name)).not.toContain(action.pod);
+        if (action.do === "SetReplicas" && action.replicas > 0 && action.replicas < 2) {
+          expect(primaries.some(({ ordinal }) => ordinal < action.replicas)).toBe(true);
+        }
+        if (action.do === "Switchover") expect(list.find(({ name }) => name === action.target)?.role).toBe("Standby");
+        seen++;
+      }
+    }
+  }
+  expect(seen).toBe(35 * 35 * 4);
+});

@@ -1,0 +1,45 @@
+import { follows, nothing, primaryOf, wait, type Action, type Member } from "./members.js";
+import { bestTarget } from "./switchover.js";
+
+export interface RolloutWish {
+  /** What every pod should be made from. */
+  readonly revision: string;
+  readonly policy: "StandbysFirst" | "OnDelete";
+  readonly maxLagSeconds: number;
+}
+
+/** One standby after the other, each only when all others follow; then a switchover to one of them; then the old primary. */
+export function rollout(members: readonly Member[], { revision, policy, maxLagSeconds }: RolloutWish): Action {
+  const isOld = (member: Member): boolean => member.revision !== revision;
+  if (policy === "OnDelete" || !members.some(isOld)) return nothing;
+  const going = members.find(({ deleting }) => deleting);
+  if (going !== undefined) return wait(`${going.name} is being replaced`);
+  const primary = primaryOf(members);
+  const broken = members.find((member) => isOld(member) && member !== primary && isUseless(member));
+  if (broken !== undefined) {
+    return { do: "DeletePod", pod: broken.name, why: `it is ${broken.role}, and of the template before` };
+  }
+  const late = members.find((member) => member !== primary && !follows(member));
+  if (late !== undefined) return wait(`${late.name} is ${late.role}: the next pod is replaced once it follows`);
+  if (primary === undefined) return wait("nobody is primary");
+  const standby = members
+    .filter((member) => member !== primary && isOld(member))
+    .toSorted((a, b) => b.ordinal - a.ordinal)[0];
+  if (standby !== undefined) return { do: "DeletePod", pod: standby.name, why: "it is of the template before" };
+  return oldPrimary(members, primary, maxLagSeconds);
+}
+
+/** Only the primary is old. */
+function oldPrimary(members: readonly Member[], primary: Member, maxLagSeconds: number): Action {
+  if (members.length === 1) {
+    return { do: "DeletePod", pod: primary.name, why: "it is of the template before, and the only member" };
+  }
+  const target = bestTarget(members, { maxLagSeconds, may: () => true });
+  if (target === undefined) return wait(`no standby is close enough to take over from ${primary.name}`);
+  return { do: "Switchover", target: target.name, why: `${primary.name} is of the template before` };
+}
+
+/** It serves nobody and follows nothing, so that nothing is lost if it goes. A halted one keeps its evidence until somebody decides. */
+function isUseless({ role }: Member): boolean {
+  return role === "Unknown";
+}

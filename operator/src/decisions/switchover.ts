@@ -1,0 +1,56 @@
+import { follows, primaryOf, wait, nothing, type Action, type Member } from "./members.js";
+
+export interface TargetWish {
+  /** No further behind than this, seconds. */
+  readonly maxLagSeconds: number;
+  /** Who may be it at all. */
+  readonly may: (member: Member) => boolean;
+  /** Rather than others. */
+  readonly rather?: (member: Member) => boolean;
+}
+
+/** The standby that loses the least: the preferred ones first, then the closest behind, then the lowest ordinal. */
+export function bestTarget(members: readonly Member[], { maxLagSeconds, may, rather }: TargetWish): Member | undefined {
+  const rank = (member: Member): number => (rather?.(member) === true ? 0 : 1);
+  return members
+    .filter((member) => follows(member) && !member.cordoned && may(member))
+    .filter(({ lagSeconds }) => lagSeconds !== undefined && lagSeconds <= maxLagSeconds)
+    .toSorted((a, b) => rank(a) - rank(b) || lag(a) - lag(b) || a.ordinal - b.ordinal)[0];
+}
+
+function lag({ lagSeconds = Infinity }: Member): number {
+  return lagSeconds;
+}
+
+/** The switchover that the spec declares. */
+export function declaredSwitchover(
+  members: readonly Member[],
+  wish: { readonly target: string; readonly maxLagSeconds: number } | undefined,
+): Action {
+  if (wish === undefined) return nothing;
+  const { target, maxLagSeconds } = wish;
+  const primary = primaryOf(members);
+  if (primary?.name === target) return nothing;
+  const member = members.find(({ name }) => name === target);
+  if (member === undefined) return wait(`switchover.target names ${target}, which is no pod of this resource`);
+  if (primary === undefined) return wait(`nobody is primary: a switchover to ${target} has nothing to take over from`);
+  if (!follows(member)) return wait(`${target} is ${member.deleting ? "being deleted" : member.role}, not Standby`);
+  if (member.lagSeconds === undefined) return wait(`how far ${target} is behind is not known`);
+  if (member.lagSeconds > maxLagSeconds) {
+    return wait(`${target} is ${member.lagSeconds} s behind, switchover.maxLag allows ${maxLagSeconds} s`);
+  }
+  return { do: "Switchover", target, why: "the spec asks for it" };
+}
+
+/** A node under the primary is drained: the eviction goes through once another member is primary. */
+export function drained(members: readonly Member[], maxLagSeconds: number): Action {
+  const primary = primaryOf(members);
+  if (primary === undefined || !primary.cordoned) return nothing;
+  const target = bestTarget(members, { maxLagSeconds, may: () => true });
+  if (target === undefined) {
+    return wait(
+      `the node of ${primary.name}, the primary, is cordoned, and no standby on another node is close enough`,
+    );
+  }
+  return { do: "Switchover", target: target.name, why: `the node of ${primary.name} is cordoned` };
+}
