@@ -12,7 +12,7 @@ const startOf: Readonly<Record<string, number>> = {
   adoptForeignUid: 15,
   adoptBesideHistory: 3,
   leaseByWallClock: 9,
-  leaseFromAnswer: 15,
+  leaseFromAnswer: 20,
 };
 
 async function firstFailure(name: string): Promise<Outcome | undefined> {

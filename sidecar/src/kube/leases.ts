@@ -26,6 +26,6 @@ export interface LeaseStore {
   /** Undefined: there is none. */
   read(signal: AbortSignal): Promise<StoredLease | undefined>;
   create(record: LeaseRecord, signal: AbortSignal): Promise<StoredLease>;
-  /** Only if nobody has written since `from`. */
+  /** Only if nobody has written since `from`; of one that was deleted the API says `KubeConflict`, too. */
   update(from: StoredLease, record: LeaseRecord, signal: AbortSignal): Promise<StoredLease>;
 }

@@ -25,7 +25,7 @@ interface ContenderLife {
 }
 
 /** Does what a member does with its election, with nothing to follow and no master. */
-class LogContender {
+export class LogContender {
   readonly name: string;
   readonly election: Election;
   readonly #life: ContenderLife;
