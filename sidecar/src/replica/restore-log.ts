@@ -3,7 +3,7 @@ import type { ImagePath, Operation, Position } from "../formats/entry.js";
 import { oldestSlotNeeded } from "../formats/image-fold.js";
 import type { ImageFile, ImageState } from "../formats/image.js";
 import { EntryStream } from "./entry-stream.js";
-import { ImageFolder } from "./groups.js";
+import { ImageFolder, type Effect } from "./groups.js";
 import { isBeyond, isReached, type RestoreTarget } from "./restore-target.js";
 import type { ReplicaTools } from "./tools.js";
 
@@ -15,7 +15,8 @@ export interface AppendSink {
 /**
  * One pass over the log: from the oldest slot that a WAL or MANIFEST of the base needs, to the target. Gives the bytes of append operations to
  * the sink as they come, and folds what comes after the base into its image. Bytes of a group that never takes effect are among them: those that do come
- * later at the same place, or none do, and then they lie beyond the file's size.
+ * later at the same place, or none do, and then they lie beyond the file's size. Not where a group begins a file anew that there is already: that file's bytes wait
+ * for the group's end.
  */
 export class LogReplay {
   readonly #tools: ReplicaTools;
@@ -26,6 +27,8 @@ export class LogReplay {
   readonly #folder: ImageFolder;
   /** Bytes of each append file that were given to the sink (or are its base's), from 0 on. */
   readonly #covered = new Map<ImagePath, number>();
+  /** Files that an unfinished group begins anew. */
+  readonly #restarted = new Set<ImagePath>();
   #seen: Position;
 
   constructor(tools: ReplicaTools, sink: AppendSink | undefined, base: ImageState, target: RestoreTarget) {
@@ -41,6 +44,7 @@ export class LogReplay {
   /** The image at the target. Throws `LogGap`, `ChainBroken`, `ImageIncomplete` (corrupt), `TargetNotReached` (invalid). */
   async run(signal: AbortSignal): Promise<ImageState> {
     await this.#old(signal);
+    this.#restarted.clear();
     await this.#new(signal);
     const image = this.#folder.image.state();
     if (this.#target.kind === "slot" && this.#seen.slot < this.#target.slot) {
@@ -70,10 +74,13 @@ export class LogReplay {
     for (let slot = oldest; slot <= position.slot; slot++) {
       const entry = await stream.next(signal);
       if (entry === undefined) throw gap(slot, position.slot);
+      if (entry.header.kind === "claim") this.#restarted.clear();
       for (const operation of entry.operations) {
         if (operation.type !== "append") continue;
         const file = files.get(operation.file);
-        if (file?.kind === "append" && slot >= file.firstSlot) await this.#append(operation, file.base?.size ?? 0);
+        if (file?.kind !== "append" || slot < file.firstSlot) continue;
+        // Had it taken effect the file would have a later first slot.
+        if (!this.#restarts(operation)) await this.#append(operation, file.base?.size ?? 0);
       }
       progress.report("log", slot - oldest + 1, position.slot - oldest + 1);
     }
@@ -88,12 +95,36 @@ export class LogReplay {
       const entry = await stream.next(signal);
       if (entry === undefined) return;
       if (isBeyond(this.#target, entry)) return;
-      this.#folder.push(entry);
+      const effects = this.#folder.push(entry);
       this.#seen = entry.position;
+      const { kind } = entry.header;
+      if (kind === "claim") this.#restarted.clear();
+      const open = effects.length === 0;
       for (const operation of entry.operations) {
-        if (operation.type === "append") await this.#append(operation, baseSizeOf(this.#base, operation.file));
+        if (operation.type !== "append") continue;
+        if (open ? this.#restarts(operation) : this.#restarted.has(operation.file)) continue;
+        await this.#append(operation, baseSizeOf(this.#base, operation.file));
+      }
+      if (kind === "wal" || kind === "checkpoint") await this.#begunAnew(effects, signal);
+    }
+  }
+
+  /** Is it part of a file that its group, not known to take effect, begins in the place of another? */
+  #restarts({ file, offset }: AppendOperation): boolean {
+    if (offset === 0 && (this.#covered.get(file) ?? 0) > 0) this.#restarted.add(file);
+    return this.#restarted.has(file);
+  }
+
+  /** The group has taken effect: what waited for it. */
+  async #begunAnew(effects: readonly Effect[], signal: AbortSignal): Promise<void> {
+    if (effects.length === 0 || this.#restarted.size === 0) return;
+    for (const effect of effects) {
+      const waits = effect.entry.operations.some((each) => each.type === "append" && this.#restarted.has(each.file));
+      for (const operation of waits ? (await effect.load(signal)).operations : []) {
+        if (operation.type === "append" && this.#restarted.has(operation.file)) await this.#append(operation, 0);
       }
     }
+    this.#restarted.clear();
   }
 
   async #append({ file, offset, bytes }: AppendOperation, baseSize: number): Promise<void> {
