@@ -113,6 +113,9 @@ export class Term {
           "NotPrimary",
           "conflict",
           `leadership of epoch ${this.epoch} was lost or is not proven`,
+          {
+            hint: "Do not acknowledge it. Ask again: it is proven anew with the next entry that gets through to the bucket, unless another member has claimed.",
+          },
         );
       }
       this.#wrote();
