@@ -1,5 +1,6 @@
 import { MetaMasterError, hasCode, messageOf } from "../base/errors.js";
 import type { Position, ReadEntry } from "../formats/entry.js";
+import { oldestSlotNeeded } from "../formats/image-fold.js";
 import { EMPTY_IMAGE, type ImageState } from "../formats/image.js";
 import type { Snapshot } from "../formats/snapshot.js";
 import type { ReplicaTools } from "./tools.js";
@@ -50,8 +51,8 @@ export interface RestoreBase {
 }
 
 /**
- * Where a restore begins: the newest snapshot that is not beyond the target, else the beginning of history, if the log still has it. A damaged snapshot is passed
- * over, with a warning: an older one and the log hold the same.
+ * Where a restore begins: the newest snapshot that is not beyond the target, else the beginning of history, if the log still has it. A damaged snapshot, or
+ * one whose log is trimmed, is passed over, with a warning: an older one and the log hold the same.
  */
 export async function pickBase(
   tools: ReplicaTools,
@@ -67,7 +68,11 @@ export async function pickBase(
       const snapshot = await shelf.read(slot, signal);
       if (snapshot === undefined) continue;
       checkCluster(tools, snapshot, slot);
-      if (covers(target, snapshot)) return { image: snapshot, ifTrimmed: damaged };
+      if (!covers(target, snapshot)) continue;
+      const lacks = await lacksLog(tools, snapshot, signal);
+      if (lacks === undefined) return { image: snapshot, ifTrimmed: damaged };
+      damaged = lacks;
+      tools.logger.warn({ err: lacks, slot }, `${messageOf(lacks)} An older snapshot is used.`);
     } catch (error) {
       if (!hasCode(error, "SnapshotCorrupt")) throw error;
       damaged = error;
@@ -75,6 +80,26 @@ export async function pickBase(
     }
   }
   return { image: EMPTY_IMAGE, ifTrimmed: damaged ?? tooOld(slots[0]) };
+}
+
+/** A primary that stores a snapshot while it trims may store one that needs what is trimmed; older ones are kept then. */
+async function lacksLog(
+  { reader }: ReplicaTools,
+  snapshot: Snapshot,
+  signal: AbortSignal,
+): Promise<MetaMasterError | undefined> {
+  const { slot } = snapshot.position;
+  const oldest = oldestSlotNeeded(snapshot);
+  if (oldest > slot || (await reader.read(oldest, signal)) !== undefined) return undefined;
+  return new MetaMasterError(
+    "LogGap",
+    "corrupt",
+    `The entry in slot ${oldest} is missing, and the snapshot at slot ${slot} needs it.`,
+    {
+      hint: "Something deleted it: bring it back from the bucket's versions, or restore from another snapshot.",
+      details: { slot: oldest },
+    },
+  );
 }
 
 function tooOld(oldestSlot: number | undefined): MetaMasterError {

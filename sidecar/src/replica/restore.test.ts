@@ -98,7 +98,8 @@ test("if every snapshot is damaged and the log was trimmed, that is what is said
   expect(await code(restored({ kind: "end" }))).toBe("SnapshotCorrupt");
 });
 
-test("a WAL whose beginning is an object of its own is put together from both", async () => {
+/** The newest snapshot as it would be with bases for all that it has of WALs and MANIFESTs. */
+async function withBases(): Promise<{ readonly slot: number; readonly bytes: Uint8Array }> {
   const slot = (await world.shelf.list(deadline())).at(-1)!;
   const snapshot = (await world.shelf.read(slot, deadline()))!;
   const whole = await world.files(slot);
@@ -111,9 +112,25 @@ test("a WAL whose beginning is an object of its own is put together from both", 
     const sha256 = sha256Hex(bytes);
     files.set(path, { ...file, firstSlot: slot + 1, base: { key, size: bytes.length, sha256 } });
   }
+  return { slot, bytes: await encodeSnapshot({ ...snapshot, files }, world.compression) };
+}
+
+test("a snapshot that needs slots which are trimmed is passed over for an older one that does not", async () => {
+  const { slot, bytes } = await withBases();
+  await database.put(7);
+  await primary.checkpoint();
+  expect((await world.shelf.list(deadline())).at(-1)).toBeGreaterThan(slot);
+  world.bucket.poke(snapshotKey(slot), bytes);
+  for (let old = 1; old <= slot; old++) await world.bucket.delete(logKey(old), {});
+  const member = await restored({ kind: "end" });
+  expect(member.said.has("warn", "An older snapshot is used")).toBe(true);
+  expect(rowCount(await member.disk())).toBe(database.last);
+});
+
+test("a WAL whose beginning is an object of its own is put together from both", async () => {
+  const { slot, bytes } = await withBases();
   await database.put(7);
   await primary.barrier();
-  const bytes = await encodeSnapshot({ ...snapshot, files }, world.compression);
   world.bucket.poke(snapshotKey(slot), bytes);
   // None of it can come from the log any more.
   for (let old = 1; old <= slot; old++) await world.bucket.delete(logKey(old), {});
