@@ -71,23 +71,23 @@ function assumeOwnPut(): Mutation {
   };
 }
 
-/** The end is found for the claim, but what lies before it was not applied. */
+/** The end is found for the claim, but what lies before it was not applied: for many looks in a row nothing is read. */
 function claimWithoutReading(): Mutation {
   return {
     follower: (follower) => {
       let looks = 0;
       return overriding(follower, {
-        poll: async (signal) => (looks++ % 2 === 1 ? [] : await follower.poll(signal)),
+        poll: async (signal) => (looks++ % 40 < 8 ? await follower.poll(signal) : []),
       });
     },
     claim: (claim, reader) => async (from, epoch, signal) => {
       let end = from;
-      let next = epoch;
       for (;;) {
         const entry = await reader.next(end, signal);
-        if (entry === undefined) return await claim(end, next, signal);
+        if (entry === undefined) return await claim(end, epoch, signal);
+        // An image without a claim of the log is refused when the disk is sealed.
+        if (entry.header.kind === "claim") return { outcome: "lost" };
         end = entry.position;
-        next = entry.header.epoch + 1;
       }
     },
   };

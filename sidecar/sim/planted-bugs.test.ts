@@ -7,8 +7,6 @@ import { simulate, type Outcome } from "./world.js";
 const seedsMax = 12;
 const startOf: Readonly<Record<string, number>> = {
   assumeOwnPut: 15,
-  // Most of what it does is refused when the disk is sealed: the image lacks a claim.
-  claimWithoutReading: 45,
   adoptForeignUid: 15,
   adoptBesideHistory: 3,
   leaseByWallClock: 9,
