@@ -32,6 +32,8 @@ export interface Election {
   begin(start: WatchStart): void;
   /** The stint is over and did not come to `lead`: what was won for it is given back. Bounded, never rejects; nothing happens where there is no stint. */
   end(): Promise<void>;
+  /** What is in the way of it, for status; undefined: nothing. */
+  readonly trouble: unknown;
   /** Notified when `candidacy` may have changed without anything having been observed. */
   readonly changed: Changes;
   /** A standby saw this entry (in order); `atMs`: when it had been read. */

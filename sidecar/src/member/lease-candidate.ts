@@ -53,7 +53,7 @@ export class LeaseCandidate {
   #activeMs = -Infinity;
   #wantedMs = -Infinity;
   #quietUntilMs = -Infinity;
-  #told = false;
+  #trouble: unknown;
 
   /** `before`: what an earlier stint had won and did not use. */
   constructor(parts: CandidateParts, start: WatchStart, before?: Won) {
@@ -96,6 +96,11 @@ export class LeaseCandidate {
 
   pollDelayMs(nowMs: number): number {
     return pollDelayOf(this.#log, this.#watchSettings(), nowMs);
+  }
+
+  /** What is in the way of reading, taking or keeping the lease. */
+  get trouble(): unknown {
+    return this.#hold?.trouble ?? this.#trouble;
   }
 
   /** For leadership: ends the stint, and what was won goes to the caller. */
@@ -143,13 +148,12 @@ export class LeaseCandidate {
     while (!signal.aborted) {
       try {
         await this.#step(signal);
-        if (this.#told) logger.info({}, "the lease can be read and written again");
-        this.#told = false;
       } catch (error) {
         if (signal.aborted) return;
         this.#quietUntilMs = clock.monotonicMs() + againMsOf(this.#parts.desk.times);
-        logger[this.#told ? "debug" : "warn"]({ err: error }, `the lease can't be read or taken: ${messageOf(error)}`);
-        this.#told = true;
+        const level = this.#trouble === undefined ? "warn" : "debug";
+        logger[level]({ err: error }, `the lease can't be read or taken: ${messageOf(error)}`);
+        this.#trouble = error;
       }
       await pauseOrChange(clock, this.#pauseMs(), this.#parts.wake, signal);
     }
@@ -161,9 +165,10 @@ export class LeaseCandidate {
     if (nowMs < this.#quietUntilMs) return;
     await this.#look(signal);
     const verdict = this.#verdict();
-    if (this.#hold !== undefined || verdict === undefined || !this.#wants()) return;
+    if (this.#hold !== undefined || verdict === undefined || !this.#wants()) return this.#mended();
     const reason = verdict.may ? verdict.reason : await this.#ask(verdict, signal);
     if (reason !== undefined && this.#wants()) await this.#take(reason, signal);
+    else this.#mended();
   }
 
   #keep(hold: LeaseHold, nowMs: number): void {
@@ -231,6 +236,12 @@ export class LeaseCandidate {
     }
   }
 
+  #mended(): void {
+    if (this.#trouble === undefined) return;
+    this.#parts.desk.logger.info({}, "the lease can be read and written again");
+    this.#trouble = undefined;
+  }
+
   #win(stored: StoredLease, sentMs: number): void {
     const { desk, changed, wake } = this.#parts;
     const reason = this.#intent;
@@ -240,6 +251,7 @@ export class LeaseCandidate {
     const noticedMs = (byLease ? this.#view?.firstSameMs : this.#log.firstEmptyMs) ?? fromMs;
     const detectMs = Math.max(0, noticedMs - fromMs);
     this.#won = { reason, detectMs, leaseMs: Math.max(0, nowMs - fromMs - detectMs) };
+    this.#mended();
     desk.logger.info({ reason, transitions: stored.record.transitions }, `took the lease: ${reason}`);
     this.#hold = new LeaseHold(desk, stored, sentMs, () => {
       changed.notify();

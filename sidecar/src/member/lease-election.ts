@@ -47,6 +47,10 @@ export class LeaseElection implements Election {
     this.#desk = new LeaseDesk(settings.self, settings, components);
   }
 
+  get trouble(): unknown {
+    return this.#hold?.trouble ?? this.#candidate?.trouble;
+  }
+
   begin(start: WatchStart): void {
     const { random, witness } = this.#components;
     const { member } = this.#settings;

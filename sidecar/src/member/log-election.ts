@@ -42,6 +42,8 @@ export class LogElection implements Election {
   readonly #settings: LogElectionSettings;
   readonly #components: LogElectionComponents;
   readonly changed = new Changes();
+  /** The log's own troubles are told by who reads and writes it. */
+  readonly trouble = undefined;
   readonly #changes = new Changes();
   #watch: LeaseWatch;
   /** Tells the term what the last durable entry proves; undefined while not leading. */

@@ -143,6 +143,7 @@ describe("losing leadership", () => {
           begin: () => {},
           end: async () => {},
           released: () => {},
+          trouble: undefined,
           changed: new Changes(),
           observed: () => {},
           observedEnd: () => {},

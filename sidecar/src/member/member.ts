@@ -96,7 +96,7 @@ export class Member {
       position: term?.pen.position ?? watch?.image.position,
       ship: term?.shipStatus,
       halt: halt === undefined ? undefined : { ...halt, ...haltReasons[halt.reason] },
-      trouble: this.#memory.trouble ?? writeTrouble(term),
+      trouble: this.#memory.trouble ?? writeTrouble(term) ?? electionTrouble(this.#components.election.trouble),
       failovers: this.#memory.failovers,
       restarts: this.#memory.restarts,
       fencedTotal: this.#memory.fencedTotal,
@@ -252,6 +252,10 @@ export class Member {
 
 /** The states of a stint as a standby, and what it leads to. */
 const stands: ReadonlySet<Next["to"]> = new Set(["Standby", "Promoting", "Primary"]);
+
+function electionTrouble(error: unknown): string | undefined {
+  return error === undefined ? undefined : `the election is hindered: ${messageWithHint(error)}`;
+}
 
 /** What was written and is not durable yet. */
 function writeTrouble(term: Term | undefined): string | undefined {

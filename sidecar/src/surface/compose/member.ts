@@ -7,6 +7,8 @@ import { ChildMaster } from "../../member/child-master.js";
 import type { MemberComponents, ShipperInput } from "../../member/context.js";
 import { FileRecords } from "../../member/file-records.js";
 import { healthProbe } from "../../member/health-probes.js";
+import type { Election } from "../../member/election.js";
+import { LeaseElection } from "../../member/lease-election.js";
 import { LogElection } from "../../member/log-election.js";
 import { Member } from "../../member/member.js";
 import { LocalReplica } from "../../replica/local-replica.js";
@@ -15,9 +17,11 @@ import type { Follower, Shipper } from "../../replica/replica.js";
 import { PrimaryShipper } from "../../replica/ship/shipper.js";
 import { StateStore } from "../../replica/state.js";
 import type { ReplicaTools, RunIdentity } from "../../replica/tools.js";
+import { leaseTimes } from "../config/lease-times.js";
 import type { LoadedConfig } from "../config/load.js";
 import type { MemberMetrics } from "../metrics/member-metrics.js";
 import { CollectingShipper } from "./collecting-shipper.js";
+import type { Kubernetes } from "./kubernetes.js";
 import { replicaTools, type History } from "./history.js";
 import {
   collectorSettings,
@@ -37,6 +41,8 @@ export interface MemberParts {
   readonly progress: Progress;
   readonly history: History;
   readonly run: RunIdentity;
+  /** With `election.type: Lease`. */
+  readonly kubernetes: Kubernetes | undefined;
   /** The master's command line. */
   readonly command: readonly [string, ...string[]];
   /** Base URL of this member's HTTP, for the master. */
@@ -78,10 +84,7 @@ export function composeMember(parts: MemberParts): ComposedMember {
         onTrouble: (trouble) => tellTrouble(logger, trouble),
       },
     ),
-    election: new LogElection(
-      { member: config.member, leaseMs: config.election.lease, onBucketLoss: config.election.onBucketLoss },
-      { clock, random, logger },
-    ),
+    election: makeElection(parts),
     master,
     reconcile: (signal) => {
       follower = undefined;
@@ -103,6 +106,18 @@ export function composeMember(parts: MemberParts): ComposedMember {
     master,
     followedWalBytes: () => (follower === undefined ? undefined : walBytes(follower.image)),
   };
+}
+
+function makeElection({ config, system, logger, run, kubernetes }: MemberParts): Election {
+  const { clock, random } = system;
+  const { member, election } = config;
+  if (kubernetes === undefined) {
+    const settings = { member, leaseMs: election.lease, onBucketLoss: election.onBucketLoss };
+    return new LogElection(settings, { clock, random, logger });
+  }
+  const { leases, witness, podUid } = kubernetes;
+  const settings = { member, self: { uid: podUid, nonce: run.nonce }, ...leaseTimes(election) };
+  return new LeaseElection(settings, { clock, random, logger, store: leases, witness });
 }
 
 function makeMaster({ config, system, logger, run, command, url }: MemberParts): ChildMaster {

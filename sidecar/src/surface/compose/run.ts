@@ -18,7 +18,9 @@ import { httpFile, loopbackFor } from "../http/client.js";
 import { httpDefaults, MemberHttp } from "../http/server.js";
 import { MemberMetrics } from "../metrics/member-metrics.js";
 import { historyOf, type History } from "./history.js";
+import { openKubernetes } from "./kubernetes.js";
 import { composeMember } from "./member.js";
+import { keepRoleLabel } from "./role-label.js";
 import { RunningMember } from "./served.js";
 import { openStore, type Store } from "./store.js";
 import { productVersion, type System } from "./system.js";
@@ -39,6 +41,7 @@ const STEP_MS = 1000;
 /** A whole life of one member: lock, HTTP, probe of the bucket, identity, the member itself. `signal`: stop gracefully. */
 export async function runMember(parts: RunParts, signal: AbortSignal): Promise<MemberEnd> {
   const { config, system, logger } = parts;
+  const kubernetes = config.election.type === "Lease" ? await openKubernetes(config, system) : undefined;
   const nonce = Buffer.from(system.random.bytes(16)).toString("hex");
   const folders = new LocalFolders(config.dataDirectory);
   const processes = await LinuxProcesses.open(system.fs, process.pid);
@@ -61,7 +64,7 @@ export async function runMember(parts: RunParts, signal: AbortSignal): Promise<M
     const history = await untilReached(parts, served, signal, () => reach(parts, folders, metrics, signal));
     if (history === undefined) return { reason: "Stopped", masterExit: undefined, unshipped: false };
     const run = { member: config.member, nonce, bootId: processes.self.bootId };
-    const composed = composeMember({ ...parts, metrics, history, run, url });
+    const composed = composeMember({ ...parts, metrics, history, run, url, kubernetes });
     metrics.watch({
       status: () => served.memberStatus,
       followedWalBytes: () => composed.followedWalBytes(),
@@ -69,8 +72,18 @@ export async function runMember(parts: RunParts, signal: AbortSignal): Promise<M
     });
     served.begin(composed.member, history.cluster.uid, history.store.trouble);
     parts.onComposed(composed.member, composed.master);
-    return await composed.member.run(signal);
+    const over = new AbortController();
+    const labelling =
+      kubernetes &&
+      keepRoleLabel({ ...system, logger, roles: composed.member.roles, pod: kubernetes.pod }, over.signal);
+    try {
+      return await composed.member.run(signal);
+    } finally {
+      over.abort(new Error("the member has ended"));
+      await labelling;
+    }
   } finally {
+    kubernetes?.client.close();
     await http.close();
     await rm(httpFile(config.dataDirectory), { force: true });
     await lock.release();

@@ -2,7 +2,12 @@ import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { isLoopback } from "./address.js";
 import type { PlainIssue } from "./problems.js";
-import type { Config } from "./schema.js";
+import { leaseTimes } from "./lease-times.js";
+import { isLeaseName, leaseNameText, type Config } from "./schema.js";
+import { formatDuration } from "./units.js";
+
+const RENEW_DEADLINE_OF_LEASE_MAX = 0.8;
+const RETRIES_MIN = 3;
 
 /** What no single setting shows. `base`: the directory that relative paths begin at. */
 export function crossCheck(config: Config, base: string): PlainIssue[] {
@@ -11,6 +16,7 @@ export function crossCheck(config: Config, base: string): PlainIssue[] {
     ...companionIssues(config),
     ...healthIssues(config),
     ...bucketIssues(config, base),
+    ...electionIssues(config),
   ];
 }
 
@@ -79,6 +85,39 @@ function healthIssues({ health }: Config): PlainIssue[] {
   return given
     .slice(1)
     .map((kind) => ({ path: ["health", kind], message: `is one check too many: ${given[0]} is given already` }));
+}
+
+function issue(key: string, message: string): PlainIssue {
+  return { path: ["election", key], message };
+}
+
+/** Of the Lease: times that leave no room to renew, to stop the master or to notice. */
+function electionIssues({ cluster, election }: Config): PlainIssue[] {
+  if (election.type === "Log") {
+    // `podUid` may come from a pod's template that is the same for all.
+    return (["renewDeadline", "retryPeriod", "leaseName"] as const)
+      .filter((key) => election[key] !== undefined)
+      .map((key) => issue(key, "is for `type: Lease` only; leave it out, or set `election.type: Lease`"));
+  }
+  const issues: PlainIssue[] = [];
+  const { leaseMs, renewDeadlineMs, retryPeriodMs } = leaseTimes(election);
+  if (leaseMs % 1000 !== 0) {
+    issues.push(issue("lease", `found ${formatDuration(leaseMs)}; a Lease lasts whole seconds`));
+  }
+  if (renewDeadlineMs > leaseMs * RENEW_DEADLINE_OF_LEASE_MAX) {
+    const most = formatDuration(leaseMs * RENEW_DEADLINE_OF_LEASE_MAX);
+    const why = "the rest is for the master to end";
+    issues.push(issue("renewDeadline", `found ${formatDuration(renewDeadlineMs)}; expected at most ${most}: ${why}`));
+  }
+  if (retryPeriodMs > renewDeadlineMs / RETRIES_MIN) {
+    const most = formatDuration(Math.floor(renewDeadlineMs / RETRIES_MIN));
+    const why = "one lost renewal must not end leadership";
+    issues.push(issue("retryPeriod", `found ${formatDuration(retryPeriodMs)}; expected at most ${most}: ${why}`));
+  }
+  if (election.leaseName === undefined && !isLeaseName(cluster)) {
+    issues.push(issue("leaseName", `is missing, and the cluster's name "${cluster}" is not ${leaseNameText}`));
+  }
+  return issues;
 }
 
 /** A bucket in the data directory would be swept away by the first restore. */

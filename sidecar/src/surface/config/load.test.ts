@@ -1,5 +1,6 @@
 import { describe, expect, test } from "@jest/globals";
 import { explainConfig } from "./explain.js";
+import { leaseTimes } from "./lease-times.js";
 import { ConfigInvalid, parseConfig, loadConfig, type LoadedConfig } from "./load.js";
 import { problemText } from "./problems.js";
 
@@ -250,5 +251,47 @@ test("a file that can't be read says which, and how to name another", async () =
     code: "ConfigMissing",
     message: expect.stringContaining("/nowhere/metamaster.yaml"),
     hint: expect.stringContaining("--config"),
+  });
+});
+
+function lease(more: string): string {
+  return `${good}election:\n  type: lease\n${more}`;
+}
+
+describe("an election through a Lease", () => {
+  test("times that are not given follow from the lease", () => {
+    expect(leaseTimes(parse(lease("")).config.election)).toEqual({
+      leaseMs: 15_000,
+      renewDeadlineMs: 10_000,
+      retryPeriodMs: 2000,
+    });
+    const short = parse(lease("  lease: 6s\n  renewDeadline: 4500ms\n")).config.election;
+    expect(leaseTimes(short)).toEqual({ leaseMs: 6000, renewDeadlineMs: 4500, retryPeriodMs: 900 });
+  });
+
+  test("every problem at once, each with its line", () => {
+    const wrong = "  lease: 2500ms\n  renewDeadline: 2400ms\n  retryPeriod: 1s\n  leaseName: Not_One\n";
+    expect(problemsOf(lease(wrong))).toEqual([
+      "f:14: election.leaseName found \"Not_One\"; expected a name of a Kubernetes object: small letters, digits, '-' and '.'",
+    ]);
+    expect(problemsOf(lease(wrong.replace("Not_One", "meta")))).toEqual([
+      "f:11: election.lease found 2500ms; a Lease lasts whole seconds",
+      "f:12: election.renewDeadline found 2400ms; expected at most 2s: the rest is for the master to end",
+      "f:13: election.retryPeriod found 1s; expected at most 800ms: one lost renewal must not end leadership",
+    ]);
+  });
+
+  test("a cluster's name that can't be a Lease's", () => {
+    const named = lease("").replace("cluster: demo", "cluster: My_Demo");
+    expect(problemsOf(named)).toEqual([expect.stringContaining('"My_Demo" is not a name of a Kubernetes object')]);
+    expect(problemsOf(`${named}  leaseName: my-demo\n`)).toEqual([]);
+  });
+
+  test("its settings without it", () => {
+    expect(problemsOf(`${good}election:\n  renewDeadline: 4s\n`)).toEqual([
+      "f:10: election.renewDeadline is for `type: Lease` only; leave it out, or set `election.type: Lease`",
+    ]);
+    // One pod's template may give it to all.
+    expect(problemsOf(good, { environment: { METAMASTER_ELECTION_POD_UID: "0-1" } })).toEqual([]);
   });
 });

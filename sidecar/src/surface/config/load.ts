@@ -117,6 +117,7 @@ function complete(config: Config, base: string): Config & { readonly member: str
     ...config,
     member: config.member ?? hostname().slice(0, 63),
     dataDirectory,
+    election: { ...config.election, serviceAccount: resolve(base, config.election.serviceAccount) },
     bucket: { ...config.bucket, ...(caFile === undefined ? {} : { caFile: resolve(base, caFile) }) },
     databases: config.databases.map(({ name, path, walPath }) => ({
       name,

@@ -1,6 +1,16 @@
 import { z } from "zod";
 import { parseAddress, type Address } from "./address.js";
-import { choice, duration, flag, integer, optionalText, parsed, size, text } from "./settings-types.js";
+import {
+  choice,
+  duration,
+  flag,
+  integer,
+  optionalDuration,
+  optionalText,
+  parsed,
+  size,
+  text,
+} from "./settings-types.js";
 
 const SECOND = 1000;
 const MINUTE = 60 * SECOND;
@@ -14,6 +24,11 @@ const isPath = (value: string): boolean => value.length > 0 && value.length <= 1
 const isWebUrl = (value: string): boolean => URL.canParse(value) && /^https?:$/.test(new URL(value).protocol);
 /** The rest (credentials, ports, names of buckets) is judged, and named, by the bucket itself. */
 const isBucketUrl = (value: string): boolean => URL.canParse(value) && /^(s3|gs|file):$/.test(new URL(value).protocol);
+
+/** A DNS subdomain, as Kubernetes names objects. */
+export const isLeaseName = (value: string): boolean =>
+  value.length <= 253 && /^[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*$/.test(value);
+export const leaseNameText = "a name of a Kubernetes object: small letters, digits, '-' and '.'";
 
 const path = "a path without NUL, up to 1024 characters";
 
@@ -173,16 +188,45 @@ export const configSchema = z.strictObject({
     .meta({ description: "What the bucket keeps." }),
   election: z
     .strictObject({
+      type: choice(
+        "`Log`: through the bucket, needs nothing else. `Lease`: through a Kubernetes Lease, in a pod. The same on all members.",
+        "Log",
+        ["Log", "Lease"],
+      ),
       lease: duration(
-        "A standby waits this long without a sign of life before it takes over. The same on all members.",
+        "A standby waits this long without a sign of life before it takes over. The same on all members; with `Lease` whole seconds.",
         "15s",
         {
           min: SECOND,
           max: 10 * MINUTE,
         },
       ),
+      renewDeadline: optionalDuration(
+        "`Lease`: without a renewal for so long the master is stopped; at most four fifths of `lease`. Default: two thirds of it.",
+        { min: SECOND / 2, max: 8 * MINUTE },
+      ),
+      retryPeriod: optionalDuration(
+        "`Lease`: between renewals, and between a standby's looks; at most a third of `renewDeadline`. Default: a fifth of it.",
+        { min: 50, max: MINUTE },
+      ),
+      leaseName: optionalText(
+        { description: "`Lease`: its name, in the pod's namespace. Default: `cluster`.", expected: leaseNameText },
+        isLeaseName,
+      ),
+      podUid: optionalText(
+        {
+          description:
+            "`Lease`: `metadata.uid` of this pod, from the downward API, most easily as METAMASTER_ELECTION_POD_UID.",
+          expected: "a UID",
+        },
+        (value) => /^[A-Za-z0-9-]{1,64}$/.test(value),
+      ),
+      serviceAccount: text(
+        { description: "`Lease`: folder with the pod's `token`, `ca.crt` and `namespace`.", expected: path },
+        isPath,
+      ).prefault("/var/run/secrets/kubernetes.io/serviceaccount"),
       onBucketLoss: choice(
-        "The bucket can't be written for two thirds of a lease. `Fence`: the master is stopped. `Hold`: it runs on, nothing is made durable.",
+        "`Log`: the bucket can't be written for two thirds of a lease. `Fence`: the master is stopped. `Hold`: it runs on, nothing is made durable.",
         "Fence",
         ["Fence", "Hold"],
       ),

@@ -38,6 +38,12 @@ export function duration(description: string, standard: string, range: Range): W
   return measured(parseDuration, range).prefault(standard).meta({ description, expected });
 }
 
+/** The same, for a setting whose default depends on others: `description` says on what. */
+export function optionalDuration(description: string, range: Range): z.ZodOptional<z.ZodType<number, string>> {
+  const expected = `a duration like 500ms, 15s, 5m, 1h; ${rangeText(range, formatDuration)}`;
+  return measured(parseDuration, range).optional().meta({ description, expected });
+}
+
 /** Bytes from `64KiB`, `8MiB` ... */
 export function size(description: string, standard: string, range: Range): WithDefault<number, string> {
   const expected = `a size like 64KiB, 8MiB, 2GiB; ${rangeText(range, formatSize)}`;

@@ -1,0 +1,170 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { readFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, jest, test } from "@jest/globals";
+import { startApiServer, type ApiServer } from "../cluster/api-server.js";
+import { keys, put } from "./key-value.js";
+import { MemberProcess, until } from "./member-process.js";
+
+// Real members as users run them, elected through a Lease of a real API server with the rights of docs/reference/permissions.md and no others.
+jest.setTimeout(180_000);
+
+let server: ApiServer;
+let token: string;
+let root: string;
+let members: MemberProcess[];
+
+const rules = [
+  { apiGroups: ["coordination.k8s.io"], resources: ["leases"], verbs: ["create"] },
+  { apiGroups: ["coordination.k8s.io"], resources: ["leases"], verbs: ["get", "update"], resourceNames: ["test"] },
+  { apiGroups: [""], resources: ["pods"], verbs: ["list"] },
+  { apiGroups: [""], resources: ["pods"], verbs: ["patch"], resourceNames: ["alpha", "beta"] },
+];
+
+beforeAll(async () => {
+  server = await startApiServer();
+  const kubeconfig = await readFile(await server.kubeconfigOf("default", "member"), "utf8");
+  token = /token"?: "?([^"\s]+)/.exec(kubeconfig)?.[1] ?? "";
+  const metadata = { name: "member", namespace: "default" };
+  const role = { apiVersion: "rbac.authorization.k8s.io/v1", kind: "Role", metadata, rules };
+  await server.kubectl(["apply", "-f", "-"], JSON.stringify(role));
+  await server.kubectl(["create", "rolebinding", "member", "--role=member", "--serviceaccount=default:member"]);
+}, 30 * 60_000);
+
+afterAll(async () => {
+  await server?.stop();
+});
+
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), "metamaster-e2e-lease-"));
+  members = [];
+});
+
+afterEach(async () => {
+  for (const member of members) await member.end();
+  await server.kubectl(["delete", "pods,leases", "--all", "--force", "--grace-period=0"]);
+  rmSync(root, { recursive: true, force: true });
+});
+
+/** A member in a pod that is an object only. */
+async function make(name: string, lease = "4s"): Promise<MemberProcess> {
+  const metadata = { name, namespace: "default", labels: { "metamaster.io/cluster": "test" } };
+  const pod = { apiVersion: "v1", kind: "Pod", metadata, spec: { containers: [{ name: "master", image: "x" }] } };
+  await server.kubectl(["apply", "-f", "-"], JSON.stringify(pod));
+  const serviceAccount = join(root, `${name}-account`);
+  mkdirSync(serviceAccount);
+  writeFileSync(join(serviceAccount, "token"), token);
+  writeFileSync(join(serviceAccount, "ca.crt"), server.ca);
+  writeFileSync(join(serviceAccount, "namespace"), "default");
+  const { hostname, port } = new URL(server.url);
+  const environment = {
+    KUBERNETES_SERVICE_HOST: hostname,
+    KUBERNETES_SERVICE_PORT: port,
+    METAMASTER_ELECTION_TYPE: "Lease",
+    METAMASTER_ELECTION_POD_UID: await uidOf(name),
+    METAMASTER_ELECTION_SERVICE_ACCOUNT: serviceAccount,
+  };
+  const member = new MemberProcess({ name, root, lease, environment });
+  members.push(member);
+  return member;
+}
+
+function uidOf(pod: string): Promise<string> {
+  return server.kubectl(["get", "pod", pod, "-o", "jsonpath={.metadata.uid}"]);
+}
+
+async function holder(): Promise<string> {
+  return await server.kubectl(["get", "lease", "test", "-o", "jsonpath={.spec.holderIdentity}"]);
+}
+
+async function untilLabel(pod: string, label: string): Promise<void> {
+  const path = String.raw`jsonpath={.metadata.labels.metamaster\.io/role}`;
+  await until(`${pod} is labelled "${label}"`, async () =>
+    (await server.kubectl(["get", "pod", pod, "-o", path])) === label ? true : undefined,
+  );
+}
+
+async function serving(name: string, lease?: string): Promise<MemberProcess> {
+  const member = await make(name, lease);
+  member.startKeyValueMaster();
+  await member.untilRole("Primary");
+  return member;
+}
+
+test("a killed primary is followed, nothing acknowledged is lost, pods bear their roles; a stopped one hands over at once", async () => {
+  const alpha = await serving("alpha");
+  const beta = await make("beta");
+  beta.startKeyValueMaster();
+  await beta.untilRole("Standby");
+  expect(await holder()).toMatch(new RegExp(`^${await uidOf("alpha")}_[0-9a-f]{32}$`));
+  await untilLabel("alpha", "primary");
+  await untilLabel("beta", "standby");
+  await put(await alpha.masterUrl(), "first", "1");
+  alpha.signal("SIGKILL");
+  await beta.untilRole("Primary");
+  await untilLabel("beta", "primary");
+  expect(await holder()).toContain(await uidOf("beta"));
+  await put(await beta.masterUrl(), "second", "2");
+  alpha.startKeyValueMaster();
+  await alpha.untilRole("Standby");
+  await untilLabel("alpha", "standby");
+  expect(await beta.stop()).toEqual({ code: 0, signal: null });
+  await alpha.untilRole("Primary");
+  await untilLabel("beta", "");
+  const url = await until("the second master listens", async () => await servingAgain(alpha));
+  expect(await keys(url)).toEqual(["first", "second"]);
+});
+
+/** Of its latest master. */
+async function servingAgain(member: MemberProcess): Promise<string | undefined> {
+  const url = [...member.said.matchAll(/kv-master listens on (\S+),/g)].at(-1)?.[1];
+  if (url === undefined) return undefined;
+  return (await keys(url).catch(() => undefined)) === undefined ? undefined : url;
+}
+
+test("a sidecar that is restarted in place does not wait for its own lease", async () => {
+  const alpha = await serving("alpha", "10m");
+  const beta = await make("beta", "10m");
+  beta.startKeyValueMaster();
+  await beta.untilRole("Standby");
+  const before = await holder();
+  alpha.signal("SIGKILL");
+  await alpha.ended;
+  alpha.startKeyValueMaster();
+  await alpha.untilRole("Primary");
+  expect(await holder()).not.toBe(before);
+  expect(await holder()).toContain(await uidOf("alpha"));
+});
+
+test("the API server away for longer than the lease: the master is stopped, and serves again when it is back", async () => {
+  const alpha = await serving("alpha");
+  await put(await alpha.masterUrl(), "first", "1");
+  await server.crash();
+  await alpha.untilRole("Standby");
+  expect((await alpha.cli("barrier")).code).not.toBe(0);
+  await server.boot();
+  await alpha.untilRole("Primary");
+  const url = await until("its master serves again", async () => await servingAgain(alpha));
+  expect(await keys(url)).toEqual(["first"]);
+});
+
+test("what is missing is said: no pod, no UID, no right", async () => {
+  const member = await make("alpha");
+  const { environment } = member;
+  member.environment = { ...environment, KUBERNETES_SERVICE_HOST: "" };
+  member.startKeyValueMaster();
+  expect((await member.ended)?.code).toBeGreaterThan(0);
+  expect(member.said).toMatch(/This process is in no Kubernetes pod: the variable KUBERNETES_SERVICE_HOST is not set/);
+  member.environment = { ...environment, METAMASTER_ELECTION_POD_UID: undefined };
+  member.startKeyValueMaster();
+  expect((await member.ended)?.code).toBeGreaterThan(0);
+  expect(member.said).toMatch(/Set METAMASTER_ELECTION_POD_UID in the pod's template/);
+  member.environment = { ...environment, METAMASTER_ELECTION_LEASE_NAME: "another" };
+  member.startKeyValueMaster();
+  await until(
+    "the missing right is named",
+    async () => ((await member.cli("status")).out.includes('resourceNames: ["another"]') ? true : undefined),
+    () => member.said.slice(-2000),
+  );
+});
