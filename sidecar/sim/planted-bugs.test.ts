@@ -11,6 +11,8 @@ const startOf: Readonly<Record<string, number>> = {
   adoptBesideHistory: 3,
   leaseByWallClock: 9,
   leaseFromAnswer: 20,
+  leaseByRecordTimes: 5,
+  goneIsEvidence: 5,
 };
 
 async function firstFailure(name: string): Promise<Outcome | undefined> {

@@ -12,6 +12,9 @@ import { seeLease, verdictOf, type LeaseView, type Verdict } from "./lease-view.
 import { beginWatch, candidacyOf, pollDelayOf, seeEnd, seeEntry, type LeaseWatch } from "./lease-watch.js";
 import { pauseOrChange, Scope } from "./scope.js";
 
+/** So many retry periods without a renewal. */
+const missedRetries = 1.5;
+
 /** What is asked of the cluster before a lease is taken early; both may reject, which is a no. */
 export interface LeaseWitness {
   /** The lease is of this pod's previous run. True once no master that it left behind runs. */
@@ -201,6 +204,7 @@ export class LeaseCandidate {
     const { desk, witness } = this.#parts;
     const holder = parseHolder(this.#view?.stored?.record.holder ?? "");
     if (holder === undefined || verdict.ask === undefined) return undefined;
+    if (verdict.ask === "Evidence" && !this.#missed()) return undefined;
     if (verdict.ask === "Own") {
       const ended = await desk.call("looking for a master of this pod's previous run", signal, (inner) =>
         witness.ownMasterEnded(holder, inner),
@@ -215,6 +219,12 @@ export class LeaseCandidate {
       desk.logger.debug({ err: error }, `no evidence of the holder's death can be had: ${messageOf(error)}`);
       return undefined;
     }
+  }
+
+  /** A renewal is overdue: before, there is nothing to ask the cluster for. */
+  #missed(): boolean {
+    const { readAtMs = 0, lastSameMs = 0 } = this.#view ?? {};
+    return lastSameMs - readAtMs >= missedRetries * this.#parts.desk.times.retryPeriodMs;
   }
 
   async #take(reason: Candidacy["reason"], signal: AbortSignal): Promise<void> {

@@ -11,6 +11,8 @@ class LeaseWorld extends SimulatedElections {
   readonly routes = new Map<string, Route>();
   readonly faults: NetworkFaults;
   readonly dead = new Set<string>();
+  /** How often evidence was asked for. */
+  asked = 0;
 
   constructor(faults: NetworkFaults = { ...noFaults, deadlineMs: 300 }) {
     super();
@@ -36,7 +38,13 @@ class LeaseWorld extends SimulatedElections {
         random,
         logger: silent,
         store,
-        witness: { ownMasterEnded: async () => true, evidence: async ({ nonce }) => this.dead.has(nonce) },
+        witness: {
+          ownMasterEnded: async () => true,
+          evidence: async ({ nonce }) => {
+            this.asked += 1;
+            return this.dead.has(nonce);
+          },
+        },
       },
     );
     return this.keep(new SimulatedContender(this, name, place, election));
@@ -124,6 +132,26 @@ describe("what only a lease can do", () => {
       expect(a.provenUntilMs).toBeLessThanOrEqual(landedMs + (world.leaseMs * 2) / 3);
       expect(a.deadMs).toBeLessThanOrEqual(landedMs + (world.leaseMs * 5) / 6);
     }
+    world.close();
+  });
+
+  test("while the holder renews nobody asks the cluster for evidence", async () => {
+    const { world } = await led();
+    await world.pass(20 * world.leaseMs);
+    expect(world.asked).toBe(0);
+    world.close();
+  });
+
+  test("a lease that somebody labels is renewed all the same", async () => {
+    const { world, a } = await led();
+    for (let labels = 0; labels < 50; labels++) {
+      const { stored } = world.server;
+      if (stored === undefined) throw new Error("no lease");
+      world.server.overwrite(stored.record);
+      await world.pass(world.leaseMs / 20);
+    }
+    expect([a.leads, a.wins]).toEqual([true, 1]);
+    expect(a.provenUntilMs).toBeGreaterThan(world.nowMs + world.leaseMs / 3);
     world.close();
   });
 

@@ -124,14 +124,19 @@ export class LeaseHold {
   }
 
   async #renew(signal: AbortSignal): Promise<void> {
-    const attempt = this.#desk.attempt();
-    try {
-      const stored = await this.#write(renewed(this.#record, this.#desk.times.leaseMs, attempt.stamp), signal);
-      this.#prove(stored, attempt.sentMs);
-    } catch (error) {
-      if (!isKind(error, "conflict")) throw error;
-      // Also when a try of ours whose answer was lost came first.
-      await this.#resolve(signal);
+    for (let tries = 1; tries <= 2; tries++) {
+      const attempt = this.#desk.attempt();
+      try {
+        const stored = await this.#write(renewed(this.#record, this.#desk.times.leaseMs, attempt.stamp), signal);
+        this.#prove(stored, attempt.sentMs);
+        return;
+      } catch (error) {
+        if (!isKind(error, "conflict")) throw error;
+        const before = this.#provenMs;
+        await this.#resolve(signal);
+        // It is another's, or a try of ours whose answer was lost came first. Else somebody labelled or deleted it: once more.
+        if (this.#lost !== undefined || this.#provenMs > before) return;
+      }
     }
   }
 
