@@ -193,7 +193,7 @@ function listenError(error: Error, address: Address): MetaMasterError {
   if (inUse) {
     return new MetaMasterError("AddressInUse", "invalid", `${where} is taken by another process.`, {
       cause: error,
-      hint: "Stop that process, or choose another port with `http.address` (port 0 takes a free one).",
+      hint: "Stop that process, or choose another port with `http.address` (port 0 takes a free one). Members of one machine need a `member`, a `dataDirectory` and an `http.address` each.",
       details: { address: where },
     });
   }
