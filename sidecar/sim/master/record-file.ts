@@ -26,6 +26,7 @@ export function readRecordFile(bytes: Uint8Array, number = 0): RecordFile {
   let parts: Uint8Array[] = [];
   let compressed = false;
   let recycled = false;
+  let wholeEnd = 0;
   for (let at = 0; ;) {
     const record = recordAt(view, at);
     if (record === undefined) break;
@@ -34,6 +35,8 @@ export function readRecordFile(bytes: Uint8Array, number = 0): RecordFile {
     at = record.end;
     if (record.type === type.setCompression) {
       compressed = true;
+      // A WAL with nothing but this one is not torn.
+      wholeEnd = at;
       continue;
     }
     // Full, first, middle, last: 1 to 4.
@@ -44,9 +47,9 @@ export function readRecordFile(bytes: Uint8Array, number = 0): RecordFile {
     const whole = Buffer.concat(parts);
     payloads.push(compressed ? zstdDecompressSync(whole) : whole);
     ends.push(at);
+    wholeEnd = at;
     parts = [];
   }
-  const wholeEnd = ends.at(-1) ?? 0;
   // What follows in a recycled file is what it held before, whatever it looks like.
   const clean = recycled || view.subarray(wholeEnd).every((byte) => byte === 0);
   return { payloads, ends, wholeEnd, clean };
