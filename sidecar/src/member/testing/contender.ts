@@ -179,6 +179,7 @@ export interface Place {
 /** Contenders on simulated machines over one log in memory. */
 export abstract class SimulatedElections implements ElectionWorld {
   readonly leaseMs = 3000;
+  readonly manyLeases = 20;
   readonly scheduler = new Scheduler();
   readonly random = new SeededRandom(7, "election");
   readonly log: MemoryLog;

@@ -125,6 +125,7 @@ type MakeElection = (name: string, store: LeaseStore, clock: Clock) => Election;
 /** Contenders for a real lease, in real time, over a log in memory. */
 export class RealTimeElections implements ElectionWorld {
   readonly leaseMs: number;
+  readonly manyLeases = 6;
   readonly log = new MemoryLog(new SystemClock());
   readonly #clock = new SystemClock();
   readonly bootMs = this.#clock.monotonicMs();
