@@ -1,4 +1,17 @@
-import { chmod, link, mkdir, mkdtemp, readdir, rename, rm, stat, symlink, utimes, writeFile } from "node:fs/promises";
+import {
+  chmod,
+  cp,
+  link,
+  mkdir,
+  mkdtemp,
+  readdir,
+  rename,
+  rm,
+  stat,
+  symlink,
+  utimes,
+  writeFile,
+} from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
@@ -125,6 +138,22 @@ describe("file bucket", () => {
     await rm(root, { recursive: true });
     await rename(`${root}-away`, root);
     expect(await bucket.get("log/1", { maxBytes: 1 })).toHaveLength(1);
+  });
+
+  test("an older copy that was put back in the bucket's place takes no put, and is not read", async () => {
+    await bucket.putIfAbsent("log/1", text("one"), {});
+    await cp(root, `${root}.older`, { recursive: true });
+    await bucket.putIfAbsent("log/2", text("two"), {});
+    await rename(root, `${root}.newer`);
+    await rename(`${root}.older`, root);
+    const replaced = {
+      code: "BucketUnavailable",
+      message: expect.stringContaining("not the folder it was") as unknown,
+    };
+    await expect(bucket.putIfAbsent("log/3", text("three"), {})).rejects.toMatchObject(replaced);
+    await expect(bucket.put("tables/3", bytesSource(text("three")), {})).rejects.toMatchObject(replaced);
+    await expect(bucket.get("log/2", { maxBytes: 9 })).rejects.toMatchObject(replaced);
+    expect((await readdir(join(root, "log"))).toSorted()).toEqual(["1"]);
   });
 
   test("folders that were removed under a running process are made again", async () => {

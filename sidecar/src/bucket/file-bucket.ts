@@ -184,6 +184,8 @@ export class FileBucket implements Bucket {
           await handle.close();
         }
         signal.throwIfAborted();
+        // Another folder under this name (an older copy put back, the folder below a lost mount) would take it as well.
+        await this.#checkRoot();
         return await this.#inFolder(dirname(path), () => place(temporary, path));
       } finally {
         await unlink(temporary).catch((error: unknown) => {
