@@ -60,7 +60,11 @@ const missing = whyMissing("versitygw");
   }
 
   /** Brings the member into a role, and keeps it there by a fault of its bucket. */
-  type Hold = () => Promise<{ readonly member: MemberProcess; readonly rows: number; readonly code: number }>;
+  type Hold = () => Promise<{
+    readonly member: MemberProcess;
+    readonly rows: number;
+    readonly codes: readonly number[];
+  }>;
 
   async function starting(): ReturnType<Hold> {
     await (await leader()).stop();
@@ -68,7 +72,7 @@ const missing = whyMissing("versitygw");
     const member = make("beta", "faulty");
     member.startKeyValueMaster();
     await says(member, /answers on http/);
-    return { member, rows: 3, code: 0 };
+    return { member, rows: 3, codes: [0] };
   }
 
   async function syncing(): ReturnType<Hold> {
@@ -79,7 +83,7 @@ const missing = whyMissing("versitygw");
     member.startKeyValueMaster();
     await proxy.set(fault);
     await member.untilRole("Syncing");
-    return { member, rows: 20, code: 0 };
+    return { member, rows: 20, codes: [0] };
   }
 
   async function standby(): ReturnType<Hold> {
@@ -87,7 +91,7 @@ const missing = whyMissing("versitygw");
     const member = make("beta", "faulty");
     member.startKeyValueMaster();
     await member.untilRole("Standby");
-    return { member, rows: 3, code: 0 };
+    return { member, rows: 3, codes: [0] };
   }
 
   async function promoting(): ReturnType<Hold> {
@@ -98,11 +102,11 @@ const missing = whyMissing("versitygw");
     await proxy.set({ kind: "stallPuts" });
     await alpha.end();
     await says(member, /Standby -> Promoting/);
-    return { member, rows: 3, code: 0 };
+    return { member, rows: 3, codes: [0] };
   }
 
   async function primary(): ReturnType<Hold> {
-    return { member: await leader("beta"), rows: 3, code: 0 };
+    return { member: await leader("beta"), rows: 3, codes: [0] };
   }
 
   /** The bucket is away for longer than its lease: the master was ended, and nothing can be written down of it. */
@@ -114,7 +118,8 @@ const missing = whyMissing("versitygw");
     for (let row = 0; row < 3; row++) await put(master, `row${row}`, "v");
     await proxy.set({ kind: "reset" });
     await says(member, /Primary -> Fencing/);
-    return { member, rows: 3, code: 0 };
+    // 8: it was still in the middle of it; what the bucket lacks is shipped at the next start.
+    return { member, rows: 3, codes: [0, 8] };
   }
 
   const roles: readonly (readonly [string, Hold])[] = [
@@ -139,8 +144,10 @@ const missing = whyMissing("versitygw");
   }
 
   test.each(roles)("SIGTERM while %s: it ends in order, and the next start goes on with every row", async (_, hold) => {
-    const { member, rows, code } = await hold();
-    expect(await member.stop()).toEqual({ code, signal: null });
+    const { member, rows, codes } = await hold();
+    const ended = await member.stop();
+    expect(ended?.signal).toBeNull();
+    expect(codes).toContain(ended?.code);
     expect(member.said).not.toMatch(/\n {4}at |unhandled|Unexpected/i);
     await leadsWith(member, rows);
   });
