@@ -1,8 +1,15 @@
 /** Wakes everybody who waits, once per `notify`. */
 export class Changes {
   #waiters = new Set<() => void>();
+  #count = 0;
+
+  /** How often it was notified: taken before a look, it lets a wait see what came during the look. */
+  get count(): number {
+    return this.#count;
+  }
 
   notify(): void {
+    this.#count += 1;
     const waiters = this.#waiters;
     this.#waiters = new Set();
     for (const wake of waiters) wake();

@@ -148,7 +148,9 @@ export class LeaseCandidate {
   async #run(): Promise<void> {
     const { clock, logger } = this.#parts.desk;
     const { signal } = this.#scope;
+    const { wake } = this.#parts;
     while (!signal.aborted) {
+      const since = wake.count;
       try {
         await this.#step(signal);
       } catch (error) {
@@ -158,7 +160,7 @@ export class LeaseCandidate {
         logger[level]({ err: error }, `the lease can't be read or taken: ${messageOf(error)}`);
         this.#trouble = error;
       }
-      await pauseOrChange(clock, this.#pauseMs(), this.#parts.wake, signal);
+      await pauseOrChange(clock, this.#pauseMs(), { changes: wake, since }, signal);
     }
   }
 

@@ -112,6 +112,7 @@ export class LeaseElection implements Election {
   async #lead(term: LeadershipTerm, hold: LeaseHold, signal: AbortSignal): Promise<LeadershipEnd> {
     const { clock } = this.#components;
     for (;;) {
+      const since = this.#wake.count;
       if (signal.aborted) return { reason: "Stopped" };
       if (term.writer.fenced !== undefined) return { reason: "Fenced", cause: term.writer.fenced };
       if (hold.lost !== undefined) return { reason: "LeaseLost", cause: hold.lost };
@@ -120,7 +121,7 @@ export class LeaseElection implements Election {
       term.extended(hold.provenMs, hold.untilMs, hold.deadMs);
       const may = this.#releasing === undefined && term.mayRenew();
       if (may && nowMs >= hold.dueMs) hold.renew();
-      await pauseOrChange(clock, this.#waitMs(hold, nowMs), this.#wake, signal);
+      await pauseOrChange(clock, this.#waitMs(hold, nowMs), { changes: this.#wake, since }, signal);
     }
   }
 

@@ -117,6 +117,7 @@ export class LogElection implements Election {
     const heartbeats = new Heartbeats(term, signal, this.#changes, this.#components.logger);
     let heldSinceMs: number | undefined;
     for (;;) {
+      const since = this.#changes.count;
       if (signal.aborted) return { reason: "Stopped" };
       if (term.writer.fenced !== undefined) return { reason: "Fenced", cause: term.writer.fenced };
       const nowMs = clock.monotonicMs();
@@ -129,7 +130,7 @@ export class LogElection implements Election {
       heldSinceMs = this.#sayHeld(nowMs >= untilMs, heldSinceMs, nowMs);
       this.#extend(term, heldSinceMs === undefined ? sentMs : nowMs);
       if (mayRenew && nowMs >= sentMs + leaseMs * heartbeatOfLease) heartbeats.send(nowMs, leaseMs / 20);
-      await pauseOrChange(clock, this.#waitMs(sentMs, nowMs), this.#changes, signal);
+      await pauseOrChange(clock, this.#waitMs(sentMs, nowMs), { changes: this.#changes, since }, signal);
     }
   }
 

@@ -87,8 +87,20 @@ export async function within<T>(options: DeadlineOptions, work: (signal: AbortSi
   }
 }
 
-/** Sleeps until `ms` are over, `changes` is notified or `signal` aborts; never throws for an abort. */
-export async function pauseOrChange(clock: Clock, ms: number, changes: Changes, signal: AbortSignal): Promise<void> {
+export interface ChangesSince {
+  readonly changes: Changes;
+  /** Its count when the caller began to look: a notification since then ends the pause at once. */
+  readonly since: number;
+}
+
+/** Sleeps until `ms` are over, there was a change or `signal` aborts; never throws for an abort. */
+export async function pauseOrChange(
+  clock: Clock,
+  ms: number,
+  { changes, since }: ChangesSince,
+  signal: AbortSignal,
+): Promise<void> {
+  if (changes.count !== since) return;
   const scope = new Scope(signal);
   try {
     await Promise.race([

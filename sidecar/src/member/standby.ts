@@ -18,7 +18,9 @@ export async function follow(context: MemberContext, watch: Watch, reason: strin
   const companion = new RoleAwareRunner(context);
   let begun = false;
   let savedMs = clock.monotonicMs();
+  const { changed } = election;
   while (!stop.aborted) {
+    const since = changed.count;
     try {
       if (!begun) await begin(context, watch);
       begun = true;
@@ -40,7 +42,8 @@ export async function follow(context: MemberContext, watch: Watch, reason: strin
       }
       // What was read may be only a part of what is there.
       if (entries.length > 0) continue;
-      await pauseOrChange(clock, Math.max(1, election.pollDelayMs(clock.monotonicMs())), election.changed, stop);
+      const delayMs = Math.max(1, election.pollDelayMs(clock.monotonicMs()));
+      await pauseOrChange(clock, delayMs, { changes: changed, since }, stop);
     } catch (error) {
       if (stop.aborted) break;
       const next = nextAfter(context, watch, error);

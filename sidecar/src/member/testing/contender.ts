@@ -22,6 +22,8 @@ interface ContenderLife {
   /** Of this clock, when the world's was 0. */
   readonly bootMs: number;
   readonly until: (condition: () => boolean) => Promise<void>;
+  /** How long a release is reserved for the one it names. */
+  readonly reservedMs: number;
 }
 
 /** Does what a member does with its election, with nothing to follow and no master. */
@@ -56,7 +58,7 @@ export class LogContender {
   }
 
   async release(to: string): Promise<void> {
-    void this.#pen?.release(to, 2000, this.#stop.signal).then(() => this.election.released());
+    void this.#pen?.release(to, this.#life.reservedMs, this.#stop.signal).then(() => this.election.released());
     await this.#life.until(() => this.#life.log.last?.header.kind === "release" && this.#pen?.released === true);
     await this.#life.until(() => this.#released);
     this.#stop.abort(new Error("released"));
@@ -90,6 +92,7 @@ export class LogContender {
     let epoch = 0;
     const { election } = this;
     for (let begun = false; ;) {
+      const since = election.changed.count;
       const sentMs = clock.monotonicMs();
       const entry = await reader.next(end, signal);
       if (entry !== undefined) {
@@ -110,7 +113,12 @@ export class LogContender {
         }
         continue;
       }
-      await pauseOrChange(clock, election.pollDelayMs(clock.monotonicMs()), election.changed, signal);
+      await pauseOrChange(
+        clock,
+        election.pollDelayMs(clock.monotonicMs()),
+        { changes: election.changed, since },
+        signal,
+      );
     }
   }
 
@@ -142,7 +150,17 @@ export class SimulatedContender extends LogContender implements Contender {
   readonly incarnation: Incarnation;
 
   constructor(world: SimulatedElections, name: string, place: Place, election: Election) {
-    super({ name, clock: place.clock, log: world.log, bootMs: place.bootMs, until: (c) => world.until(c) }, election);
+    super(
+      {
+        name,
+        clock: place.clock,
+        log: world.log,
+        bootMs: place.bootMs,
+        until: (c) => world.until(c),
+        reservedMs: 2000,
+      },
+      election,
+    );
     this.#world = world;
     this.machine = place.machine;
     this.incarnation = place.incarnation;

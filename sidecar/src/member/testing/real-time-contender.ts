@@ -7,6 +7,8 @@ import { LogContender } from "./contender.js";
 import type { Contender, ElectionWorld } from "./election-contract.js";
 import { MemoryLog } from "./memory-log.js";
 
+const patienceMs = 60_000;
+
 /** What a contender does not do while it is frozen: nothing is sent, and of nothing is it told. */
 class Gate {
   #closed: PromiseWithResolvers<void> | undefined;
@@ -93,7 +95,8 @@ class RealTimeContender extends LogContender implements Contender {
     const gate = new Gate();
     const clock = new GatedClock(gate);
     const leases = new GatedLeases(store, gate);
-    const life = { name, clock, log: world.log, bootMs: world.bootMs, until: (c: () => boolean) => world.until(c) };
+    const until = (condition: () => boolean): Promise<void> => world.until(condition);
+    const life = { name, clock, log: world.log, bootMs: world.bootMs, until, reservedMs: patienceMs };
     super(life, make(name, leases, clock));
     this.#world = world;
     this.#gate = gate;
@@ -149,10 +152,11 @@ export class RealTimeElections implements ElectionWorld {
     return contender;
   }
 
-  async until(condition: () => boolean, limitMs = 60_000): Promise<void> {
-    const endMs = this.nowMs + limitMs;
+  /** A machine may stand still for seconds: how soon it comes to that is for the simulated worlds to show. */
+  async until(condition: () => boolean): Promise<void> {
+    const endMs = this.nowMs + patienceMs;
     while (!condition()) {
-      if (this.nowMs > endMs) throw new Error(`it did not come to that within ${limitMs} ms`);
+      if (this.nowMs > endMs) throw new Error(`it did not come to that within ${patienceMs} ms`);
       await this.#clock.sleep(2);
     }
   }
