@@ -4,7 +4,7 @@ import { join } from "node:path";
 
 export const METAMASTER = new URL("../../sidecar/bin/metamaster.js", import.meta.url).pathname;
 /** As `make build` makes it. */
-const KV_MASTER = new URL("../../dist/examples/kv-master/src/main.js", import.meta.url).pathname;
+export const KV_MASTER = new URL("../../dist/examples/kv-master/src/main.js", import.meta.url).pathname;
 
 export interface CommandResult {
   readonly code: number | null;
@@ -104,8 +104,17 @@ export class MemberProcess {
   }
 
   start(...command: string[]): void {
+    this.#launch("run", "--config", this.config, "--", ...command);
+  }
+
+  /** Beside a master that somebody else starts. */
+  startSidecar(): void {
+    this.#launch("sidecar", "--config", this.config);
+  }
+
+  #launch(...args: string[]): void {
     const log = openSync(this.log, "a");
-    const child = spawn(process.execPath, [METAMASTER, "run", "--config", this.config, "--", ...command], {
+    const child = spawn(process.execPath, [METAMASTER, ...args], {
       stdio: ["ignore", log, log],
       cwd: this.directory,
       // Not left out: what a test sets is in this object only.

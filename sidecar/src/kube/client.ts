@@ -69,6 +69,12 @@ export class KubeClient {
     return this.#object({ verb: "patch", resource }, { method: "PATCH", url: this.#url(resource), body, type }, signal);
   }
 
+  /** `options`: a DeleteOptions' fields, preconditions for one. */
+  remove(resource: KubeResource, options: KubeObject, signal: AbortSignal): Promise<KubeObject> {
+    const body = { kind: "DeleteOptions", apiVersion: "v1", ...options };
+    return this.#object({ verb: "delete", resource }, { method: "DELETE", url: this.#url(resource), body }, signal);
+  }
+
   /**
    * What happens to one object after `resourceVersion`, until the server ends it (it does so every now and then, by itself after `forMs`) or `signal` aborts. Throws
    * `KubeWatchExpired` where the version is too old: get it again, and watch from there.

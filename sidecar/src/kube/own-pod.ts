@@ -1,8 +1,11 @@
-import { MetaMasterError } from "../base/errors.js";
+import { hasCode, MetaMasterError } from "../base/errors.js";
 import type { KubeClient } from "./client.js";
-import { field } from "./json.js";
+import { field, isObject } from "./json.js";
+import type { KubeResource } from "./resource.js";
 
 const podsMax = 500;
+
+type PodResource = KubeResource & { readonly namespace: string; readonly name: string };
 
 /** The pod that this process runs in, known by its UID; its name is looked up once. */
 export class OwnPod {
@@ -20,11 +23,46 @@ export class OwnPod {
 
   /** Sets labels, takes away those that are null, and leaves the others as they are. */
   async label(labels: Readonly<Record<string, string | null>>, signal: AbortSignal): Promise<void> {
-    this.#name ??= await this.#find(signal);
-    const { namespace } = this.#client;
-    const pod = { group: "", version: "v1", resource: "pods", namespace, name: this.#name };
+    await this.#patch({ labels }, signal);
+  }
+
+  /** The same for annotations. */
+  async annotate(annotations: Readonly<Record<string, string | null>>, signal: AbortSignal): Promise<void> {
+    await this.#patch({ annotations }, signal);
+  }
+
+  /** Has it replaced: whoever made it makes another one. Nothing if it is gone, or about to go. */
+  async replace(signal: AbortSignal): Promise<void> {
+    try {
+      await this.#client.remove(await this.#resource(signal), { preconditions: { uid: this.#uid } }, signal);
+    } catch (error) {
+      // Not found, or another one has its name by now.
+      if (!hasCode(error, "KubeNotFound") && !hasCode(error, "KubeConflict")) throw error;
+    }
+  }
+
+  /** Its annotations now and whenever the pod changes, until `signal` aborts or something fails. */
+  async *annotations(forMs: number, signal: AbortSignal): AsyncGenerator<Readonly<Record<string, unknown>>> {
+    const resource = await this.#resource(signal);
+    const pod = await this.#client.get(resource, signal);
+    yield annotationsOf(pod);
+    let resourceVersion = versionOf(pod);
+    for (;;) {
+      for await (const { object } of this.#client.watch(resource, { resourceVersion, forMs }, signal)) {
+        resourceVersion = versionOf(object);
+        yield annotationsOf(object);
+      }
+    }
+  }
+
+  async #patch(metadata: Readonly<Record<string, unknown>>, signal: AbortSignal): Promise<void> {
     // With the UID it is refused for another pod that has the name by now.
-    await this.#client.patch(pod, { metadata: { uid: this.#uid, labels } }, signal);
+    await this.#client.patch(await this.#resource(signal), { metadata: { uid: this.#uid, ...metadata } }, signal);
+  }
+
+  async #resource(signal: AbortSignal): Promise<PodResource> {
+    this.#name ??= await this.#find(signal);
+    return { group: "", version: "v1", resource: "pods", namespace: this.#client.namespace, name: this.#name };
   }
 
   async #find(signal: AbortSignal): Promise<string> {
@@ -48,4 +86,14 @@ export class OwnPod {
       { hint: "Does `election.podUid` come from metadata.uid, and has the pod's template that label?" },
     );
   }
+}
+
+function annotationsOf(pod: unknown): Readonly<Record<string, unknown>> {
+  const annotations = field(pod, "metadata", "annotations");
+  return isObject(annotations) ? annotations : {};
+}
+
+function versionOf(object: unknown): string {
+  const version = field(object, "metadata", "resourceVersion");
+  return typeof version === "string" ? version : "";
 }

@@ -11,7 +11,7 @@ export interface KubeResource {
   readonly name?: string;
 }
 
-export type KubeVerb = "get" | "list" | "watch" | "create" | "update" | "patch";
+export type KubeVerb = "get" | "list" | "watch" | "create" | "update" | "patch" | "delete";
 
 export function pathOf({ group, version, resource, namespace, name }: KubeResource): string {
   const root = group === "" ? `/api/${version}` : `/apis/${group}/${version}`;

@@ -1,8 +1,8 @@
 import { spawn, type ChildProcessByStdio } from "node:child_process";
-import { readFileSync } from "node:fs";
 import type { Readable, Writable } from "node:stream";
 import type { Clock } from "../base/clock.js";
 import { MetaMasterError } from "../base/errors.js";
+import { uptimeHundredths } from "./uptime.js";
 import { guardMessageBytes, guardScript } from "./guard-script.js";
 
 /** A deadline that moves by less than this part of the lease isn't worth the processes of a new timer; the watchdog is early by as much. */
@@ -83,10 +83,4 @@ export class Guard {
   #say(line: string): void {
     if (this.#child.stdin.writable) this.#child.stdin.write(line.padEnd(guardMessageBytes));
   }
-}
-
-/** What the watchdog reads too: containers may show an uptime of their own. */
-function uptimeHundredths(): number {
-  const [whole = "0", hundredths = "00"] = readFileSync("/proc/uptime", "latin1").split(" ", 1)[0]?.split(".") ?? [];
-  return Number(whole) * 100 + Number(hundredths);
 }

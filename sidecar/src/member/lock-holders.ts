@@ -35,10 +35,14 @@ export function parseLocks(text: string): { readonly pid: number; readonly devic
 
 /** Holders of `LOCK` in any of the directories. */
 export function lockHolders(directories: readonly string[]): LockHolder[] {
+  return holdersOf(directories.map((directory) => join(directory, "LOCK")));
+}
+
+/** Processes that hold a lock on any of the files; those that are not there have none. */
+export function holdersOf(paths: readonly string[]): LockHolder[] {
   const locks = parseLocks(readFileSync("/proc/locks", "latin1"));
   if (locks.length === 0) return [];
-  return directories.flatMap((directory) => {
-    const path = join(directory, "LOCK");
+  return paths.flatMap((path) => {
     const identity = identityOf(path);
     if (identity === undefined) return [];
     return locks

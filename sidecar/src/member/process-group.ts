@@ -20,9 +20,14 @@ export function livingMembers(group: number, proc = "/proc"): number[] {
     if (!/^[0-9]+$/.test(name)) continue;
     const stat = statOf(`${proc}/${name}/stat`);
     if (stat?.group !== group) continue;
-    if (!isDead(stat.state) || hasLivingThread(`${proc}/${name}/task`)) living.push(Number(name));
+    if (isLiving(stat.state, `${proc}/${name}/task`)) living.push(Number(name));
   }
   return living;
+}
+
+/** It can still do something; `tasks`: its folder of threads. */
+export function isLiving(state: string, tasks: string): boolean {
+  return !isDead(state) || hasLivingThread(tasks);
 }
 
 function hasLivingThread(tasks: string): boolean {

@@ -10,6 +10,8 @@ export class LocalFolders {
   readonly staging: string;
   readonly links: string;
   readonly quarantine: string;
+  /** RocksDB's `LOCK` files that a bar stands in the place of (member/lock-bar.ts). */
+  readonly locks: string;
 
   constructor(dataDirectory: string) {
     this.root = `${dataDirectory}/.metamaster`;
@@ -19,5 +21,6 @@ export class LocalFolders {
     this.staging = `${this.root}/staging`;
     this.links = `${this.root}/links`;
     this.quarantine = `${this.root}/quarantine`;
+    this.locks = `${this.root}/locks`;
   }
 }

@@ -36,8 +36,8 @@ export const memberErrorCodes: ErrorCodes = {
   },
   MasterStillRunning: {
     kind: "conflict",
-    meaning: "The member can't be resumed while its master has not ended.",
-    remedy: "End the master by hand, or reboot the machine, then resume.",
+    meaning: "The member can't be resumed, or its master started, while a master has not ended.",
+    remedy: "End the process that the message names, or reboot the machine; then resume.",
   },
   MasterWillNotDie: {
     kind: "transient",

@@ -12,7 +12,7 @@ import {
 } from "./commands/member.js";
 import { probeCommand } from "./commands/probe.js";
 import { restoreCommand, type RestoreOptions } from "./commands/restore.js";
-import { runCommand, type RunSignals } from "./commands/run.js";
+import { runCommand, sidecarCommand, type RunSignals } from "./commands/run.js";
 import { snapshotListCommand, snapshotShowCommand } from "./commands/snapshot.js";
 import { verifyCommand, type VerifyOptions } from "./commands/verify.js";
 import type { CommandContext, CommonOptions } from "./context.js";
@@ -30,6 +30,7 @@ export function buildProgram(invoke: Invoke, signals: RunSignals): Command {
     .showSuggestionAfterError()
     .showHelpAfterError("(see: metamaster help COMMAND)");
   addRun(program, invoke, signals);
+  addSidecar(program, invoke, signals);
   addMemberCommands(program, invoke);
   addHistoryCommands(program, invoke);
   addConfigCommands(program, invoke);
@@ -46,6 +47,15 @@ function addRun(program: Command, invoke: Invoke, signals: RunSignals): void {
     .action((command: string[], options: CommonOptions) =>
       invoke(options, (context) => runCommand(context, command, signals)),
     );
+}
+
+function addSidecar(program: Command, invoke: Invoke, signals: RunSignals): void {
+  common(program.command("sidecar"))
+    .summary("run a member beside a master in a container of its own")
+    .description(
+      "Runs one member in a pod whose containers share a process namespace. The master is another container of the pod: it can open its databases only while this member is primary, and is ended when it isn't. `GET /v1/gate` is for the start-up probe that holds the master back. With `election.type: Lease` the pod is replaced after the member has been primary.",
+    )
+    .action((options: CommonOptions) => invoke(options, (context) => sidecarCommand(context, signals)));
 }
 
 function addMemberCommands(program: Command, invoke: Invoke): void {

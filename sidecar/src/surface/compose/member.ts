@@ -3,10 +3,9 @@ import type { ImageState } from "../../formats/image.js";
 import { makeClaim } from "../../log/claim.js";
 import { Collector } from "../../log/collector.js";
 import type { PutTrouble } from "../../log/slot-put.js";
-import { ChildMaster } from "../../member/child-master.js";
 import type { MemberComponents, ShipperInput } from "../../member/context.js";
 import { FileRecords } from "../../member/file-records.js";
-import { healthProbe } from "../../member/health-probes.js";
+import type { Master } from "../../member/master.js";
 import type { Election } from "../../member/election.js";
 import { LeaseElection } from "../../member/lease-election.js";
 import { LogElection } from "../../member/log-election.js";
@@ -23,14 +22,7 @@ import type { MemberMetrics } from "../metrics/member-metrics.js";
 import { CollectingShipper } from "./collecting-shipper.js";
 import type { Kubernetes } from "./kubernetes.js";
 import { replicaTools, type History } from "./history.js";
-import {
-  collectorSettings,
-  healthCheck,
-  layoutOf,
-  memberSettings,
-  reconcileSettings,
-  shipSettings,
-} from "./settings.js";
+import { collectorSettings, layoutOf, memberSettings, reconcileSettings, shipSettings } from "./settings.js";
 import type { System } from "./system.js";
 
 export interface MemberParts {
@@ -43,22 +35,18 @@ export interface MemberParts {
   readonly run: RunIdentity;
   /** With `election.type: Lease`. */
   readonly kubernetes: Kubernetes | undefined;
-  /** The master's command line. */
-  readonly command: readonly [string, ...string[]];
-  /** Base URL of this member's HTTP, for the master. */
-  readonly url: string;
+  readonly master: Master;
 }
 
 export interface ComposedMember {
   readonly member: Member;
-  readonly master: ChildMaster;
   /** WAL bytes of the image that is followed; undefined while nothing is. */
   followedWalBytes(): number | undefined;
 }
 
 /** One member of real parts. */
 export function composeMember(parts: MemberParts): ComposedMember {
-  const { config, system, logger, metrics, history, run } = parts;
+  const { config, system, logger, metrics, history, run, master } = parts;
   const { clock, random } = system;
   const layout = layoutOf(config);
   const tools = replicaTools(history, layout, parts);
@@ -66,7 +54,6 @@ export function composeMember(parts: MemberParts): ComposedMember {
     { tools, shelf: history.snapshots, store: new StateStore(system.fs, tools.folders), run },
     reconcileSettings(config),
   );
-  const master = makeMaster(parts);
   let follower: Follower | undefined;
   const components: MemberComponents = {
     clock,
@@ -103,7 +90,6 @@ export function composeMember(parts: MemberParts): ComposedMember {
   };
   return {
     member: new Member(memberSettings(config, run.nonce), components),
-    master,
     followedWalBytes: () => (follower === undefined ? undefined : walBytes(follower.image)),
   };
 }
@@ -118,23 +104,6 @@ function makeElection({ config, system, logger, run, kubernetes }: MemberParts):
   const { leases, witness, podUid } = kubernetes;
   const settings = { member, self: { uid: podUid, nonce: run.nonce }, ...leaseTimes(election) };
   return new LeaseElection(settings, { clock, random, logger, store: leases, witness });
-}
-
-function makeMaster({ config, system, logger, run, command, url }: MemberParts): ChildMaster {
-  const [program, ...args] = command;
-  const environment = { env: process.env, cwd: process.cwd() };
-  return new ChildMaster(
-    {
-      command: program,
-      args,
-      ...environment,
-      url,
-      member: run.member,
-      cluster: config.cluster,
-      lockDirectories: config.databases.map(({ path }) => path),
-    },
-    { clock: system.clock, logger, probe: healthProbe(healthCheck(config), environment) },
-  );
 }
 
 function makeShipper(parts: MemberParts, { writer, image }: ShipperInput, { bucket }: ReplicaTools): Shipper {

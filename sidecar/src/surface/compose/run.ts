@@ -6,7 +6,7 @@ import type { Logger } from "../../base/log.js";
 import { probeBucket } from "../../bucket/probe.js";
 import { openCluster } from "../../log/cluster-identity.js";
 import type { MemberEnd } from "../../member/context.js";
-import type { ChildMaster } from "../../member/child-master.js";
+import type { Master } from "../../member/master.js";
 import type { Member } from "../../member/member.js";
 import { DirectoryLock } from "../../replica/directory-lock.js";
 import { LocalFolders } from "../../replica/local-folders.js";
@@ -19,7 +19,9 @@ import { httpDefaults, MemberHttp } from "../http/server.js";
 import { MemberMetrics } from "../metrics/member-metrics.js";
 import { historyOf, type History } from "./history.js";
 import { openKubernetes } from "./kubernetes.js";
+import type { MasterMaker } from "./master.js";
 import { composeMember } from "./member.js";
+import { keepPod } from "./pod.js";
 import { keepRoleLabel } from "./role-label.js";
 import { RunningMember } from "./served.js";
 import { openStore, type Store } from "./store.js";
@@ -27,15 +29,16 @@ import { productVersion, type System } from "./system.js";
 
 export interface RunParts {
   readonly config: LoadedConfig["config"];
-  readonly command: readonly [string, ...string[]];
+  readonly master: MasterMaker;
   readonly system: System;
   readonly logger: Logger;
   readonly progress: Progress;
   /** Told of the master as soon as there is one: whoever ends the process must end it first. */
-  readonly onComposed: (member: Member, master: ChildMaster) => void;
+  readonly onComposed: (member: Member, master: Master) => void;
 }
 
 const PAUSE_MS_MAX = 10_000;
+const LEFT_MASTER_KILL_MS = 10_000;
 const STEP_MS = 1000;
 
 /** A whole life of one member: lock, HTTP, probe of the bucket, identity, the member itself. `signal`: stop gracefully. */
@@ -54,33 +57,43 @@ export async function runMember(parts: RunParts, signal: AbortSignal): Promise<M
     pid: process.pid,
     startedWallMs: system.clock.wallMs(),
   };
-  const served = new RunningMember(config.member, facts, metrics);
+  const { gate } = parts.master;
+  const served = new RunningMember(config.member, facts, metrics, gate);
   const http = new MemberHttp(
     { ...httpDefaults, address: config.http.address },
     { clock: system.clock, logger, member: served },
   );
   try {
-    const url = await announce(http, config, logger);
+    const master = parts.master.make(await announce(http, config, logger));
+    // A container beside us may run already, beside a member that was killed: what it writes nobody vouches for.
+    if (gate !== undefined) await endLeftMaster(master, config, logger);
     const history = await untilReached(parts, served, signal, () => reach(parts, folders, metrics, signal));
     if (history === undefined) return { reason: "Stopped", masterExit: undefined, unshipped: false };
     const run = { member: config.member, nonce, bootId: processes.self.bootId };
-    const composed = composeMember({ ...parts, metrics, history, run, url, kubernetes });
+    const composed = composeMember({ ...parts, metrics, history, run, master, kubernetes });
     metrics.watch({
       status: () => served.memberStatus,
       followedWalBytes: () => composed.followedWalBytes(),
       wallMs: () => system.clock.wallMs(),
     });
     served.begin(composed.member, history.cluster.uid, history.store.trouble);
-    parts.onComposed(composed.member, composed.master);
+    parts.onComposed(composed.member, master);
     const over = new AbortController();
-    const labelling =
-      kubernetes &&
-      keepRoleLabel({ ...system, logger, roles: composed.member.roles, pod: kubernetes.pod }, over.signal);
+    const { member } = composed;
+    const besides =
+      kubernetes === undefined
+        ? []
+        : [
+            keepRoleLabel({ ...system, logger, roles: member.roles, pod: kubernetes.pod }, over.signal),
+            ...(gate === undefined
+              ? []
+              : [keepPod({ ...system, logger, member, gate, pod: kubernetes.pod, config }, over.signal)]),
+          ];
     try {
-      return await composed.member.run(signal);
+      return await member.run(signal);
     } finally {
       over.abort(new Error("the member has ended"));
-      await labelling;
+      await Promise.all(besides);
     }
   } finally {
     kubernetes?.client.close();
@@ -88,6 +101,12 @@ export async function runMember(parts: RunParts, signal: AbortSignal): Promise<M
     await rm(httpFile(config.dataDirectory), { force: true });
     await lock.release();
   }
+}
+
+/** Ends it in order if it takes that: its tail is shipped once this member leads again. */
+async function endLeftMaster(master: Master, config: LoadedConfig["config"], logger: Logger): Promise<void> {
+  logger.info({}, "nobody may open the databases until this member is primary; a master that is there is ended");
+  await master.stop({ graceMs: config.stop.grace, killWithinMs: LEFT_MASTER_KILL_MS });
 }
 
 /** Listens, and writes down where: the command line finds the member by it. */

@@ -1,5 +1,6 @@
 import { MetaMasterError } from "../../base/errors.js";
 import type { Position } from "../../formats/entry.js";
+import type { Gate } from "../../member/gate.js";
 import type { Member, MemberStatus } from "../../member/member.js";
 import type { RoleState } from "../../member/roles.js";
 import type { SwitchoverRequest, SwitchoverResult } from "../../member/switchover.js";
@@ -20,8 +21,11 @@ export class RunningMember implements ServedMember {
   /** What is waited for before there is a member. */
   trouble: string | undefined;
 
-  constructor(name: string, facts: Omit<StatusFacts, "clusterUid">, metrics: MemberMetrics) {
+  readonly gate: Gate | undefined;
+
+  constructor(name: string, facts: Omit<StatusFacts, "clusterUid">, metrics: MemberMetrics, gate?: Gate) {
     this.name = name;
+    this.gate = gate;
     this.#facts = facts;
     this.#metrics = metrics;
     this.#early = {

@@ -30,12 +30,14 @@ export interface Route {
 
 const WAIT_SECONDS_MAX = 600;
 const BARRIER_SECONDS = 30;
+const GATE_SECONDS = 25;
 const CHECKPOINT_SECONDS = 600;
 const SWITCHOVER_SECONDS = 300;
 
 export const routes: Readonly<Record<string, Route>> = {
   "/v1/barrier": { method: "POST", changes: true, waits: false, handle: barrier },
   "/v1/checkpoint": { method: "POST", changes: true, waits: false, handle: checkpoint },
+  "/v1/gate": { method: "GET", changes: false, waits: true, handle: gate },
   "/v1/resume": { method: "POST", changes: true, waits: false, handle: resume },
   "/v1/role": { method: "GET", changes: false, waits: true, handle: role },
   "/v1/status": { method: "GET", changes: false, waits: false, handle: ({ member }) => json(200, member.status()) },
@@ -46,6 +48,7 @@ export const routes: Readonly<Record<string, Route>> = {
     waits: false,
     handle: ({ member }) => json(200, { status: "ok", role: member.role.role }),
   },
+  "/livez": { method: "GET", changes: false, waits: false, handle: () => json(200, { status: "ok" }) },
   "/metrics": { method: "GET", changes: false, waits: false, handle: metrics },
   "/readyz": { method: "GET", changes: false, waits: false, handle: ready },
 };
@@ -117,6 +120,23 @@ function roleBody(member: ServedMember, state: RoleState): object {
     reason: state.reason,
     since: new Date(state.sinceWallMs).toISOString(),
   };
+}
+
+/** Waits for the gate: the kubelet's start-up probe learns of a promotion at once, and asks seldom. */
+async function gate({ member, query, within }: RouteCall): Promise<Answer> {
+  const { gate: held } = member;
+  if (held === undefined) {
+    throw new MetaMasterError("HttpNotFound", "invalid", "There is no gate: the master is a child of this member.", {
+      hint: "A gate is for a master in a container of its own, beside `metamaster sidecar`.",
+    });
+  }
+  try {
+    await within(secondsOf(query, "waitSeconds", GATE_SECONDS), (signal) => held.opened(signal));
+  } catch (error) {
+    if (!(error instanceof MetaMasterError && error.code === "DeadlineExceeded")) throw error;
+  }
+  const { role: name, reason } = member.role;
+  return json(held.isOpen ? 200 : 503, { open: held.isOpen, role: name, reason });
 }
 
 /** Ready: a standby that follows, or a primary whose master may write. */

@@ -1,4 +1,5 @@
 import type { Position } from "../../formats/entry.js";
+import type { Gate } from "../../member/gate.js";
 import type { RoleState } from "../../member/roles.js";
 import type { SwitchoverRequest, SwitchoverResult } from "../../member/switchover.js";
 import type { Barrier } from "../../replica/replica.js";
@@ -10,6 +11,8 @@ export interface ServedMember {
   readonly role: RoleState;
   /** Who wrote the last claim seen. */
   readonly primary: { readonly member: string; readonly epoch: number } | undefined;
+  /** Of a master in a container of its own. */
+  readonly gate: Gate | undefined;
   roleAfter(version: number, signal: AbortSignal): Promise<RoleState>;
   barrier(signal: AbortSignal): Promise<Barrier>;
   checkpoint(signal: AbortSignal): Promise<Position>;

@@ -4,6 +4,7 @@ import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
 import { MetaMasterError } from "../../base/errors.js";
 import { SystemClock } from "../../base/system-clock.js";
 import type { Position } from "../../formats/entry.js";
+import { Gate } from "../../member/gate.js";
 import { RoleBoard, type RoleState } from "../../member/roles.js";
 import type { SwitchoverRequest, SwitchoverResult } from "../../member/switchover.js";
 import type { Barrier } from "../../replica/replica.js";
@@ -17,6 +18,7 @@ const position: Position = { slot: 7, chain: "c0ffee" };
 
 /** A member whose answers the test decides. */
 class ScriptedMember implements ServedMember {
+  gate: Gate | undefined;
   readonly name = "alpha";
   readonly board = new RoleBoard(clock);
   readonly primary = { member: "alpha", epoch: 3 };
@@ -352,6 +354,20 @@ test("closing answers those who wait with an error", async () => {
   await http.close();
   expect(await waiting).toMatchObject({ status: 503, body: { code: "MemberStopped" } });
   expect((await polling).status).toBe(503);
+});
+
+test("the gate: none beside a child; held until it opens; after the time it says why not", async () => {
+  expect(await (await fetch(`${url}/v1/gate`)).json()).toMatchObject({ code: "HttpNotFound" });
+  const gate = new Gate();
+  member.gate = gate;
+  const shut = await fetch(`${url}/v1/gate?waitSeconds=0`);
+  expect([shut.status, await shut.json()]).toMatchObject([503, { open: false }]);
+  const waiting = fetch(`${url}/v1/gate`);
+  gate.open();
+  const opened = await waiting;
+  expect([opened.status, await opened.json()]).toMatchObject([200, { open: true }]);
+  gate.close();
+  expect((await fetch(`${url}/v1/gate?waitSeconds=0`)).status).toBe(503);
 });
 
 test("a port in use, and an address that isn't ours, are clear errors", async () => {

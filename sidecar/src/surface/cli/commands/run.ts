@@ -1,7 +1,8 @@
 import { messageOf, MetaMasterError } from "../../../base/errors.js";
 import type { MemberEnd } from "../../../member/context.js";
-import type { ChildMaster } from "../../../member/child-master.js";
+import type { Master } from "../../../member/master.js";
 import type { Member } from "../../../member/member.js";
+import { childMaster, containerMaster, type MasterMaker, type MasterParts } from "../../compose/master.js";
 import { runMember } from "../../compose/run.js";
 import { createLogger, type ProductLogger } from "../../logging/logger.js";
 import type { CommandContext } from "../context.js";
@@ -31,12 +32,25 @@ export async function runCommand(
       hint: "Write it after two dashes: metamaster run --config metamaster.yaml -- ./my-master --db ./data/meta",
     });
   }
+  return await live(context, signals, (parts) => childMaster(parts, [program, ...args]));
+}
+
+/** `metamaster sidecar`: the same beside a master in a container of its own; resolves once told to stop. */
+export async function sidecarCommand(context: CommandContext, signals: RunSignals): Promise<number> {
+  return await live(context, signals, containerMaster);
+}
+
+async function live(
+  context: CommandContext,
+  signals: RunSignals,
+  masterOf: (parts: MasterParts) => MasterMaker,
+): Promise<number> {
   const { config, cautions } = await context.config();
   const { isTerminal } = context.console;
   const logger = createLogger({ ...config.log, member: config.member }, isTerminal);
   for (const caution of cautions) logger.warn({}, caution);
   const stop = new AbortController();
-  let running: { readonly member: Member; readonly master: ChildMaster } | undefined;
+  let running: { readonly member: Member; readonly master: Master } | undefined;
   signals.onStop((name) => {
     const again = stop.signal.aborted;
     logger.info({ signal: name }, again ? `${name} again: stopping without further grace` : `${name}: stopping`);
@@ -51,7 +65,7 @@ export async function runCommand(
     const end = await runMember(
       {
         config,
-        command: [program, ...args],
+        master: masterOf({ config, system: context.system, logger }),
         system: context.system,
         logger,
         progress,
@@ -69,7 +83,7 @@ export async function runCommand(
 async function dieOf(
   error: unknown,
   logger: ProductLogger,
-  master: ChildMaster | undefined,
+  master: Master | undefined,
   signals: RunSignals,
 ): Promise<void> {
   logger.error({ err: error }, `a defect of MetaMaster, the master is ended: ${messageOf(error)}`);

@@ -1,0 +1,163 @@
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdtempSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, jest, test } from "@jest/globals";
+import { keys, put } from "./key-value.js";
+import { gone, MasterContainer, sidecarUrl } from "./master-container.js";
+import { KV_MASTER, MemberProcess, until, type MemberOptions } from "./member-process.js";
+
+jest.setTimeout(180_000);
+
+let root: string;
+let members: MemberProcess[];
+let containers: MasterContainer[];
+
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), "metamaster-e2e-sidecar-"));
+  members = [];
+  containers = [];
+});
+
+afterEach(async () => {
+  for (const container of containers) await container.end();
+  for (const member of members) await member.end();
+  rmSync(root, { recursive: true, force: true });
+});
+
+interface Pod {
+  readonly member: MemberProcess;
+  readonly master: MasterContainer;
+}
+
+function pod(name: string, more: Partial<MemberOptions> = {}): Pod {
+  const member = new MemberProcess({ name, root, ...more });
+  members.push(member);
+  member.startSidecar();
+  return { member, master: masterOf(member) };
+}
+
+function masterOf(member: MemberProcess): MasterContainer {
+  const master = new MasterContainer(member);
+  containers.push(master);
+  return master;
+}
+
+async function write(member: MemberProcess, ...rows: string[]): Promise<void> {
+  const url = await member.masterUrl();
+  for (const row of rows) await put(url, row, "v");
+}
+
+async function rowsOf(member: MemberProcess): Promise<readonly string[]> {
+  await member.untilRole("Primary");
+  return await keys(await member.masterUrl());
+}
+
+test("a standby's master is held back, and one that is started all the same can't open its database; killed with its sidecar, the primary is replaced with every row", async () => {
+  const a = pod("alpha");
+  await a.member.untilRole("Primary");
+  await write(a.member, "a", "b");
+  const b = pod("beta");
+  await b.member.untilRole("Standby");
+  expect(b.master.starts).toBe(0);
+  const forced = spawnSync(process.execPath, [KV_MASTER, "--db", b.member.database, "--port", "0"], {
+    encoding: "utf8",
+    timeout: 20_000,
+  });
+  expect(forced.status).not.toBe(0);
+  expect(forced.stderr).toMatch(/LOCK/);
+  const { pid } = a.master;
+  a.member.signal("SIGKILL");
+  await a.master.end();
+  if (pid !== undefined) await gone(pid);
+  expect(await rowsOf(b.member)).toEqual(["a", "b"]);
+  expect(statSync(join(a.member.database, "LOCK")).isDirectory()).toBe(true);
+});
+
+test("a sidecar that stands still beyond its lease: the watchdog ends the master, another one leads; awake, it follows again", async () => {
+  const a = pod("alpha");
+  await a.member.untilRole("Primary");
+  await write(a.member, "a");
+  const b = pod("beta");
+  await b.member.untilRole("Standby");
+  const { pid } = a.master;
+  if (pid === undefined) throw new Error("no master");
+  a.member.signal("SIGSTOP");
+  await gone(pid);
+  expect(await rowsOf(b.member)).toEqual(["a"]);
+  await write(b.member, "b");
+  a.member.signal("SIGCONT");
+  await a.member.untilRole("Standby");
+  // Its gate was opened before: it is started again and again, in vain.
+  expect(a.master.starts).toBeGreaterThan(1);
+  expect(await keys(await b.member.masterUrl())).toEqual(["a", "b"]);
+});
+
+test("a sidecar that was killed ends, once it is back, the master that ran on, and ships what that wrote", async () => {
+  const a = pod("alpha");
+  await a.member.untilRole("Primary");
+  await write(a.member, "a");
+  const { pid } = a.master;
+  if (pid === undefined) throw new Error("no master");
+  a.member.signal("SIGKILL");
+  await a.member.ended;
+  a.member.startSidecar();
+  await gone(pid);
+  expect(await rowsOf(a.member)).toEqual(["a"]);
+  await write(a.member, "b");
+});
+
+test("a master that crashed is started in place, and opens its database as soon as its tail is shipped", async () => {
+  const a = pod("alpha");
+  await a.member.untilRole("Primary");
+  await write(a.member, "a");
+  const { pid } = a.master;
+  if (pid === undefined) throw new Error("no master");
+  const before = (await a.member.status())?.["epoch"];
+  process.kill(pid, "SIGKILL");
+  await gone(pid);
+  await until(
+    "it was started again",
+    async () => (a.member.said.includes("restarting the master in place") ? true : undefined),
+    () => a.member.said,
+  );
+  expect(await rowsOf(a.member)).toEqual(["a"]);
+  expect((await a.member.status())?.["epoch"]).toBe(before);
+});
+
+test("a pod that is deleted: first the master ends, then the sidecar ships the rest and lets another one lead at once", async () => {
+  const a = pod("alpha", { lease: "60s" });
+  await a.member.untilRole("Primary");
+  const b = pod("beta", { lease: "60s" });
+  await b.member.untilRole("Standby");
+  await write(a.member, "a");
+  await a.master.stop();
+  expect(await a.member.stop()).toEqual({ code: 0, signal: null });
+  expect(await rowsOf(b.member)).toEqual(["a"]);
+});
+
+test("a switchover: the old primary's master is ended in order, and can't be opened again; back again it leads with every row", async () => {
+  const a = pod("alpha", { lease: "60s" });
+  await a.member.untilRole("Primary");
+  await write(a.member, "a");
+  const b = pod("beta", { lease: "60s" });
+  await b.member.untilRole("Standby");
+  expect(await a.member.cli("switchover", "--to", "beta")).toMatchObject({ code: 0 });
+  expect(await rowsOf(b.member)).toEqual(["a"]);
+  await a.member.untilRole("Standby");
+  await write(b.member, "b");
+  expect(await b.member.cli("switchover", "--to", "alpha")).toMatchObject({ code: 0 });
+  expect(await rowsOf(a.member)).toEqual(["a", "b"]);
+});
+
+test("the gate says why it is shut; `run` has none", async () => {
+  const a = pod("alpha");
+  await a.member.untilRole("Primary");
+  expect(await (await fetch(`${sidecarUrl(a.member)}/v1/gate`)).json()).toMatchObject({ open: true, role: "Primary" });
+  const b = pod("beta");
+  await b.member.untilRole("Standby");
+  const shut = await fetch(`${sidecarUrl(b.member)}/v1/gate?waitSeconds=0`);
+  expect([shut.status, await shut.json()]).toMatchObject([503, { open: false, role: "Standby" }]);
+  expect((await fetch(`${sidecarUrl(b.member)}/livez`)).status).toBe(200);
+  expect(existsSync(join(b.member.database, "CURRENT"))).toBe(true);
+});

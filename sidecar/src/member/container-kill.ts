@@ -1,0 +1,28 @@
+import { containersOf, type ProcessInfo, type ProcessTable } from "./container-processes.js";
+import type { LockBar } from "./lock-bar.js";
+
+/** Whoever holds a LOCK, or has one open and may yet lock it, and those of `known` that live: with all that lives in their containers. */
+export function victimsOf(known: readonly ProcessInfo[], bar: LockBar, table: ProcessTable): ProcessInfo[] {
+  const living = stillThere(known, table.all()).map(({ pid }) => pid);
+  const holders = bar.holders().map(({ pid }) => pid);
+  return containersOf([...living, ...holders, ...table.openers(bar.identities())], table);
+}
+
+/** The same processes, not others that got their numbers. */
+export function stillThere(processes: readonly ProcessInfo[], all: readonly ProcessInfo[]): ProcessInfo[] {
+  const now = new Map(all.map((info) => [info.pid, info.startTime]));
+  return processes.filter(({ pid, startTime }) => now.get(pid) === startTime);
+}
+
+/** SIGKILL to each. Returns the last refusal. */
+export function killAll(victims: readonly ProcessInfo[], table: ProcessTable): unknown {
+  let refused: unknown;
+  for (const { pid } of victims) {
+    try {
+      table.signal(pid, "SIGKILL");
+    } catch (error) {
+      refused = error;
+    }
+  }
+  return refused;
+}

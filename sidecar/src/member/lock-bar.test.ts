@@ -1,0 +1,103 @@
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+  closeSync,
+} from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { spawn, type ChildProcess } from "node:child_process";
+import { afterEach, beforeEach, expect, test } from "@jest/globals";
+import { containersOf, LinuxProcessTable, rootsOf, type ProcessInfo } from "./container-processes.js";
+import { victimsOf } from "./container-kill.js";
+import { LockBar } from "./lock-bar.js";
+
+let root: string;
+let path: string;
+let lock: string;
+let bar: LockBar;
+let children: ChildProcess[];
+
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), "metamaster-bar-"));
+  path = join(root, "db");
+  lock = join(path, "LOCK");
+  bar = new LockBar([{ name: "meta", path }], join(root, "locks"));
+  children = [];
+});
+
+afterEach(() => {
+  for (const child of children) child.kill("SIGKILL");
+  rmSync(root, { recursive: true, force: true });
+});
+
+/** Has the file open as its standard input, and locks it (flock) if told so. */
+async function opener(file: string, locks: boolean): Promise<number> {
+  const descriptor = openSync(file, "r+");
+  const child = spawn("/bin/sh", ["-c", `${locks ? "flock -x 0 && " : ""}echo ready; exec sleep 100`], {
+    stdio: [descriptor, "pipe", "ignore"],
+  });
+  closeSync(descriptor);
+  children.push(child);
+  await new Promise((resolve) => child.stdout?.once("data", resolve));
+  if (child.pid === undefined) throw new Error("no process");
+  return child.pid;
+}
+
+test("nothing can be opened where it stands, also where there is no database yet; lowered, no trace is left", () => {
+  bar.raise();
+  expect(() => openSync(lock, "w")).toThrow("EISDIR");
+  bar.raise();
+  bar.lower();
+  expect(existsSync(lock)).toBe(false);
+  closeSync(openSync(lock, "w"));
+  bar.raise();
+  expect(() => openSync(lock, "w")).toThrow("EISDIR");
+  bar.lower();
+  expect(readdirSync(path)).toEqual([]);
+  expect(readdirSync(join(root, "locks"))).toEqual([]);
+});
+
+test("who holds the LOCK when it is raised is still found, and it is not lowered before it has let go", async () => {
+  mkdirSync(path);
+  writeFileSync(lock, "");
+  await opener(lock, true);
+  expect(bar.holders()).toHaveLength(1);
+  bar.raise();
+  expect(statSync(lock).isDirectory()).toBe(true);
+  expect(bar.holders()).toHaveLength(1);
+  expect(() => bar.lower()).toThrow("still holds");
+});
+
+test("who has the LOCK open and did not lock it yet is ended as well", async () => {
+  mkdirSync(path);
+  writeFileSync(lock, "");
+  const pid = await opener(lock, false);
+  bar.raise();
+  expect(bar.holders()).toEqual([]);
+  expect(victimsOf([], bar, new LinuxProcessTable()).map((victim) => victim.pid)).toContain(pid);
+});
+
+const info = (pid: number, parent: number, cgroup: string): ProcessInfo => ({ pid, parent, cgroup, startTime: "1" });
+
+test("of a container that shares nothing with ours all processes are taken, of one that can't be told apart the descendants", () => {
+  const all = [
+    info(1, 0, "pause"),
+    info(10, 0, "ours"),
+    info(11, 10, "ours"),
+    info(12, 11, "ours"),
+    info(20, 0, "master"),
+    info(21, 20, "master"),
+    info(22, 20, "master"),
+  ];
+  const table = { self: 10, all: () => all, signal: () => undefined, openers: () => [] };
+  expect(containersOf([21], table).map(({ pid }) => pid)).toEqual([20, 21, 22]);
+  expect(rootsOf(containersOf([21], table)).map(({ pid }) => pid)).toEqual([20]);
+  expect(containersOf([11], table).map(({ pid }) => pid)).toEqual([11, 12]);
+  expect(containersOf([99], table)).toEqual([]);
+});

@@ -1,0 +1,119 @@
+import {
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmdirSync,
+  statSync,
+  unlinkSync,
+  type BigIntStats,
+} from "node:fs";
+import { join } from "node:path";
+import { MetaMasterError } from "../base/errors.js";
+import { holdersOf, type LockHolder } from "./lock-holders.js";
+import { isSystemError } from "./process-group.js";
+
+export interface BarredDatabase {
+  readonly name: string;
+  /** Its directory. */
+  readonly path: string;
+}
+
+/**
+ * Keeps everybody from opening the databases, without holding anything: where RocksDB's `LOCK` file would be stands a directory, on which `DB::Open` fails
+ * (docs/decisions/0013). It needs no living process, so it outlives this one. `LOCK` files that were in use when the bar was raised are put on a shelf (same file system):
+ * who holds one, or has it open and may yet lock it, is found by it.
+ */
+export class LockBar {
+  readonly #databases: readonly BarredDatabase[];
+  readonly #shelf: string;
+
+  /** `shelf`: a folder of ours on the databases' file system; it need not be there. */
+  constructor(databases: readonly BarredDatabase[], shelf: string) {
+    this.#databases = databases;
+    this.#shelf = shelf;
+  }
+
+  /** From now on no database can be opened. Whoever has one open still has it. Again: does nothing. */
+  raise(): void {
+    for (const { name, path } of this.#databases) {
+      const lock = join(path, "LOCK");
+      mkdirSync(path, { recursive: true });
+      // A process that makes the file anew between the two steps is put aside as well.
+      for (let tries = 0; !isDirectory(lock); tries++) {
+        if (tries > 100) throw new Error(`somebody makes ${lock} again and again`);
+        this.#putAside(name, lock);
+        makeBar(lock);
+      }
+    }
+  }
+
+  /** The databases may be opened. Throws `MasterStillRunning` if somebody has one open. */
+  lower(): void {
+    const [holder] = this.holders();
+    if (holder !== undefined) {
+      throw new MetaMasterError("MasterStillRunning", "conflict", `process ${holder.pid} still holds ${holder.path}`);
+    }
+    for (const path of this.#shelved()) unlinkSync(path);
+    for (const { path } of this.#databases) {
+      const lock = join(path, "LOCK");
+      if (isDirectory(lock)) rmdirSync(lock);
+    }
+  }
+
+  /** Processes that hold a `LOCK`, be it one on the shelf. */
+  holders(): LockHolder[] {
+    return holdersOf(this.#locks());
+  }
+
+  /** `LOCK` files by their identity: a process that has one open may yet lock it. */
+  identities(): BigIntStats[] {
+    return this.#locks().flatMap((path) => {
+      try {
+        return [statSync(path, { bigint: true })];
+      } catch (error) {
+        if (isSystemError(error, "ENOENT")) return [];
+        throw error;
+      }
+    });
+  }
+
+  #locks(): string[] {
+    return [
+      ...this.#databases.map(({ path }) => join(path, "LOCK")).filter((path) => !isDirectory(path)),
+      ...this.#shelved(),
+    ];
+  }
+
+  #putAside(name: string, lock: string): void {
+    mkdirSync(this.#shelf, { recursive: true });
+    try {
+      const { ino } = statSync(lock, { bigint: true });
+      renameSync(lock, join(this.#shelf, `${name}-${ino}`));
+    } catch (error) {
+      if (!isSystemError(error, "ENOENT")) throw error;
+    }
+  }
+
+  #shelved(): string[] {
+    return existsSync(this.#shelf) ? readdirSync(this.#shelf).map((name) => join(this.#shelf, name)) : [];
+  }
+}
+
+function makeBar(lock: string): void {
+  try {
+    mkdirSync(lock);
+  } catch (error) {
+    if (!isSystemError(error, "EEXIST")) throw error;
+  }
+}
+
+function isDirectory(path: string): boolean {
+  try {
+    return lstatSync(path).isDirectory();
+  } catch (error) {
+    if (isSystemError(error, "ENOENT")) return false;
+    throw error;
+  }
+}

@@ -1,0 +1,60 @@
+import type { Logger } from "../../base/log.js";
+import { ChildMaster } from "../../member/child-master.js";
+import { ContainerGuard } from "../../member/container-guard.js";
+import { ContainerMaster } from "../../member/container-master.js";
+import { LinuxProcessTable } from "../../member/container-processes.js";
+import { Gate } from "../../member/gate.js";
+import { healthProbe } from "../../member/health-probes.js";
+import { LockBar } from "../../member/lock-bar.js";
+import type { Master } from "../../member/master.js";
+import { LocalFolders } from "../../replica/local-folders.js";
+import type { LoadedConfig } from "../config/load.js";
+import { healthCheck } from "./settings.js";
+import type { System } from "./system.js";
+
+export interface MasterParts {
+  readonly config: LoadedConfig["config"];
+  readonly system: System;
+  readonly logger: Logger;
+}
+
+/** The master, once it is known where this member's HTTP answers. */
+export interface MasterMaker {
+  make(url: string): Master;
+  /** Of a master in a container of its own. */
+  readonly gate?: Gate;
+}
+
+/** `metamaster run -- COMMAND` */
+export function childMaster(parts: MasterParts, [command, ...args]: readonly [string, ...string[]]): MasterMaker {
+  const { config, system, logger } = parts;
+  const environment = { env: process.env, cwd: process.cwd() };
+  const { member, cluster } = config;
+  const lockDirectories = config.databases.map(({ path }) => path);
+  const probe = healthProbe(healthCheck(config), environment);
+  return {
+    make: (url) =>
+      new ChildMaster(
+        { command, args, ...environment, url, member, cluster, lockDirectories },
+        { clock: system.clock, logger, probe },
+      ),
+  };
+}
+
+/** `metamaster sidecar` */
+export function containerMaster({ config, system, logger }: MasterParts): MasterMaker {
+  const { clock } = system;
+  const gate = new Gate();
+  const databases = config.databases.map(({ name, path }) => ({ name, path }));
+  const shelf = new LocalFolders(config.dataDirectory).locks;
+  const master = new ContainerMaster({
+    clock,
+    logger,
+    probe: healthProbe(healthCheck(config), { env: process.env, cwd: process.cwd() }),
+    gate,
+    bar: new LockBar(databases, shelf),
+    table: new LinuxProcessTable(),
+    guard: new ContainerGuard({ databases, shelf }, clock),
+  });
+  return { make: () => master, gate };
+}

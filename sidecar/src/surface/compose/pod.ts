@@ -1,0 +1,129 @@
+import type { Clock } from "../../base/clock.js";
+import { hasCode, messageOf, messageWithHint, MetaMasterError } from "../../base/errors.js";
+import type { Logger } from "../../base/log.js";
+import type { OwnPod } from "../../kube/own-pod.js";
+import type { Gate } from "../../member/gate.js";
+import type { Member } from "../../member/member.js";
+import type { Role } from "../../member/roles.js";
+import type { LoadedConfig } from "../config/load.js";
+
+/** Set on the primary's pod by whoever wants another member (the name of its pod) to be primary. */
+const SWITCHOVER_TO = "metamaster.io/switchover-to";
+/** Set by the sidecar in its place where that could not be done: why. */
+const SWITCHOVER_REFUSED = "metamaster.io/switchover-refused";
+
+const PAUSE_MS_MIN = 500;
+const PAUSE_MS_MAX = 10_000;
+const WATCH_MS = 5 * 60_000;
+const SWITCHOVER_MS = 120_000;
+const REASON_LENGTH_MAX = 500;
+
+interface PodParts {
+  readonly member: Member;
+  readonly gate: Gate;
+  readonly pod: OwnPod;
+  readonly config: LoadedConfig["config"];
+  readonly clock: Clock;
+  readonly logger: Logger;
+}
+
+/** What a member does with its own pod, until `signal` aborts. Never rejects. */
+export async function keepPod(parts: PodParts, signal: AbortSignal): Promise<void> {
+  const works = [again(parts, "this pod can't be watched for a switchover", heedSwitchovers, signal)];
+  if (parts.config.gate === "HoldStart") {
+    works.push(
+      again(
+        parts,
+        "this pod can't be replaced, and the master's container is started in vain",
+        replaceAfterTerm,
+        signal,
+      ),
+    );
+  }
+  await Promise.all(works);
+}
+
+/** Tries again what fails, less and less often. */
+async function again(
+  parts: PodParts,
+  complaint: string,
+  work: (parts: PodParts, signal: AbortSignal) => Promise<void>,
+  signal: AbortSignal,
+): Promise<void> {
+  const { clock, logger } = parts;
+  let pauseMs = PAUSE_MS_MIN;
+  while (!signal.aborted) {
+    const sinceMs = clock.monotonicMs();
+    try {
+      await work(parts, signal);
+    } catch (error) {
+      if (signal.aborted) return;
+      if (!hasCode(error, "KubeWatchExpired")) {
+        logger.warn({ err: error }, `${complaint}, trying again: ${messageWithHint(error)}`);
+      }
+      if (clock.monotonicMs() - sinceMs > PAUSE_MS_MAX) pauseMs = PAUSE_MS_MIN;
+      await clock.sleep(pauseMs, signal).catch(() => undefined);
+      pauseMs = Math.min(PAUSE_MS_MAX, 2 * pauseMs);
+    }
+  }
+}
+
+/** In these the term goes on, or is being ended. */
+const busy: ReadonlySet<Role> = new Set(["Primary", "Promoting", "Fencing"]);
+
+/** Once the gate was opened the kubelet starts the master's container whenever it ends: only another pod holds it back again. */
+async function replaceAfterTerm({ member, gate, pod, logger }: PodParts, signal: AbortSignal): Promise<void> {
+  for (let { state } = member.roles; ; state = await member.roles.after(state.version, signal)) {
+    if (!gate.wasOpened || gate.isOpen || busy.has(state.role)) continue;
+    logger.info(
+      { role: state.role },
+      "this member is no longer primary: its pod is replaced, so that its master waits again",
+    );
+    await pod.replace(signal);
+    // Until the kubelet ends this process nothing more is to be done.
+    await member.roles.after(Infinity, signal);
+  }
+}
+
+async function heedSwitchovers(parts: PodParts, signal: AbortSignal): Promise<void> {
+  const { member, pod } = parts;
+  let done: unknown;
+  for await (const annotations of pod.annotations(WATCH_MS, signal)) {
+    const to = annotations[SWITCHOVER_TO];
+    if (typeof to !== "string" || to === done) continue;
+    done = to;
+    if (to === "" || to === member.status.member) continue;
+    const refused = await handOver(parts, to, signal);
+    if (refused === undefined) return;
+    await pod.annotate({ [SWITCHOVER_TO]: null, [SWITCHOVER_REFUSED]: refused.slice(0, REASON_LENGTH_MAX) }, signal);
+    done = undefined;
+  }
+}
+
+/** Why not; undefined: it is done. */
+async function handOver(
+  { member, clock, logger }: PodParts,
+  to: string,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const late = new AbortController();
+  const stop = (): void => late.abort(signal.reason);
+  signal.addEventListener("abort", stop, { once: true });
+  const timer = new AbortController();
+  clock.sleep(SWITCHOVER_MS, timer.signal).then(
+    () => late.abort(new MetaMasterError("DeadlineExceeded", "transient", `not done within ${SWITCHOVER_MS / 1000} s`)),
+    () => undefined,
+  );
+  try {
+    logger.info({ to }, `switchover to ${to}, asked for by this pod's annotation`);
+    await member.switchover({ to, maxLagBytes: undefined }, late.signal);
+    return undefined;
+  } catch (error) {
+    signal.throwIfAborted();
+    logger.warn({ err: error, to }, `no switchover to ${to}: ${messageOf(error)}`);
+    return messageWithHint(error);
+  } finally {
+    timer.abort();
+    signal.removeEventListener("abort", stop);
+  }
+}
