@@ -1,0 +1,64 @@
+import { GROUP, type MetaMasterCluster } from "../../../crds/src/index.js";
+
+/** As which it owns the fields that it applies. */
+export const FIELD_MANAGER = "metamaster-operator";
+export const CLUSTER_LABEL = `${GROUP}/cluster`;
+export const ROLE_LABEL = `${GROUP}/role`;
+/** On the primary's pod: who is to be primary; read by its sidecar. */
+export const SWITCHOVER_ANNOTATION = `${GROUP}/switchover-to`;
+export const REFUSED_ANNOTATION = `${GROUP}/switchover-refused`;
+/** What the operator still has to take away when a resource is deleted. */
+export const FINALIZER = `${GROUP}/operator`;
+/** Of the sidecar, on the pod's address: reads only. */
+export const HTTP_PORT = 8400;
+
+export interface KubeMeta {
+  readonly name: string;
+  readonly namespace?: string;
+  readonly labels?: Readonly<Record<string, string>>;
+  readonly annotations?: Readonly<Record<string, string>>;
+  readonly ownerReferences?: readonly object[];
+}
+
+/** Anything of the API that the operator writes. */
+export interface KubeManifest {
+  readonly apiVersion: string;
+  readonly kind: string;
+  readonly metadata: KubeMeta;
+}
+
+export function namespaceOf(cluster: MetaMasterCluster): string {
+  return cluster.metadata.namespace ?? "default";
+}
+
+/** Selects the pods, and nothing else with the namespace. */
+export function selectorLabels(cluster: MetaMasterCluster): Record<string, string> {
+  return { [CLUSTER_LABEL]: cluster.metadata.name };
+}
+
+export function labelsOf(cluster: MetaMasterCluster): Record<string, string> {
+  return {
+    "app.kubernetes.io/name": "metamaster",
+    "app.kubernetes.io/instance": cluster.metadata.name,
+    "app.kubernetes.io/managed-by": FIELD_MANAGER,
+    ...selectorLabels(cluster),
+  };
+}
+
+/** Of an object in the resource's namespace: deleted with it. */
+export function ownedMeta(cluster: MetaMasterCluster, name = cluster.metadata.name): KubeMeta {
+  const { apiVersion, kind, metadata } = cluster;
+  const owner = {
+    apiVersion,
+    kind,
+    name: metadata.name,
+    uid: metadata.uid,
+    controller: true,
+    blockOwnerDeletion: true,
+  };
+  return { name, namespace: namespaceOf(cluster), labels: labelsOf(cluster), ownerReferences: [owner] };
+}
+
+export function podName(cluster: MetaMasterCluster, ordinal: number): string {
+  return `${cluster.metadata.name}-${ordinal}`;
+}

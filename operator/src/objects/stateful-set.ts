@@ -1,0 +1,174 @@
+import { SIDECAR_CONTAINER, type MetaMasterCluster } from "../../../crds/src/index.js";
+import { CA_DIRECTORY, CONFIG_DIRECTORY, CONFIG_KEY, CREDENTIALS_DIRECTORY } from "./config.js";
+import { HTTP_PORT, labelsOf, ownedMeta, selectorLabels, type KubeManifest } from "./names.js";
+import { sidecarSecurity } from "./security.js";
+
+export const DATA_VOLUME = "data";
+const CONFIG_VOLUME = "metamaster-config";
+const CREDENTIALS_VOLUME = "metamaster-credentials";
+const CA_VOLUME = "metamaster-ca";
+const TEMPORARY_VOLUME = "metamaster-tmp";
+/** What a kubelet may take besides the member's own times. */
+const GRACE_MARGIN_S = 10;
+/** A probe that waits this long is answered after 25 s at the latest. */
+const GATE_TIMEOUT_S = 30;
+/** As often as it takes: a standby waits for months. */
+const FOREVER = 2_147_483_647;
+
+export interface StatefulSetSettings {
+  /** Of the sidecar, unless the spec names one. */
+  readonly image: string;
+  /** Members to run now: what the decisions allow, not what is wished. */
+  readonly replicas: number;
+  /** Digest of the configuration: another one makes another revision. */
+  readonly configDigest: string;
+  /** As they stand: Kubernetes does not let them be changed. */
+  readonly volumeClaimTemplates?: readonly unknown[] | undefined;
+}
+
+export interface StatefulSet extends KubeManifest {
+  readonly spec: {
+    readonly replicas: number;
+    readonly template: { readonly metadata: object; readonly spec: PodSpec };
+    readonly volumeClaimTemplates: readonly unknown[];
+  } & Record<string, unknown>;
+}
+
+type Container = Readonly<Record<string, unknown>> & { readonly name: string };
+type PodSpec = Readonly<Record<string, unknown>> & {
+  readonly containers: readonly Container[];
+  readonly initContainers: readonly Container[];
+};
+
+/** Parallel and OnDelete: the operator orders the pods. Volumes stay when members go: what is on them is reconciled with the log when they come back. */
+export function statefulSet(cluster: MetaMasterCluster, settings: StatefulSetSettings): StatefulSet {
+  const { spec, metadata } = cluster;
+  return {
+    apiVersion: "apps/v1",
+    kind: "StatefulSet",
+    metadata: ownedMeta(cluster),
+    spec: {
+      replicas: settings.replicas,
+      serviceName: metadata.name,
+      podManagementPolicy: "Parallel",
+      updateStrategy: { type: "OnDelete" },
+      persistentVolumeClaimRetentionPolicy: { whenDeleted: "Retain", whenScaled: "Retain" },
+      selector: { matchLabels: selectorLabels(cluster) },
+      template: {
+        metadata: {
+          labels: { ...spec.template.metadata?.labels, ...labelsOf(cluster) },
+          annotations: {
+            ...spec.template.metadata?.annotations,
+            "metamaster.io/config-digest": settings.configDigest,
+            "kubectl.kubernetes.io/default-container": spec.masterContainer,
+          },
+        },
+        spec: podSpec(cluster, settings),
+      },
+      volumeClaimTemplates: settings.volumeClaimTemplates ?? [volumeClaimTemplate(cluster)],
+    },
+  };
+}
+
+function volumeClaimTemplate({ spec }: MetaMasterCluster): object {
+  const { metadata, spec: claim } = spec.volumeClaimTemplate;
+  return {
+    apiVersion: "v1",
+    kind: "PersistentVolumeClaim",
+    metadata: { name: DATA_VOLUME, ...metadata },
+    spec: { ...claim, volumeMode: "Filesystem" },
+  };
+}
+
+function podSpec(cluster: MetaMasterCluster, settings: StatefulSetSettings): PodSpec {
+  const { spec, metadata } = cluster;
+  const given = spec.template.spec as Readonly<Record<string, unknown>> & { readonly containers: readonly Container[] };
+  return {
+    ...given,
+    serviceAccountName: metadata.name,
+    shareProcessNamespace: true,
+    terminationGracePeriodSeconds: seconds(spec.stop.grace) + seconds(spec.stop.shipTimeout) + GRACE_MARGIN_S,
+    initContainers: [sidecar(cluster, settings), ...listOf<Container>(given["initContainers"])],
+    containers: given.containers.map((container) =>
+      container.name === spec.masterContainer ? masterContainer(cluster, container) : container,
+    ),
+    volumes: [...listOf(given["volumes"]), ...volumes(cluster)],
+  };
+}
+
+function masterContainer({ spec }: MetaMasterCluster, container: Container): Container {
+  const env = listOf<{ readonly name: string }>(container["env"]);
+  const ours = [{ name: "METAMASTER_URL", value: `http://127.0.0.1:${HTTP_PORT}` }];
+  return {
+    ...container,
+    env: [...env, ...ours.filter(({ name }) => !env.some((each) => each.name === name))],
+    volumeMounts: [...listOf(container["volumeMounts"]), { name: DATA_VOLUME, mountPath: spec.dataDirectory }],
+  };
+}
+
+function sidecar({ spec }: MetaMasterCluster, { image }: StatefulSetSettings): Container {
+  const { bucket, gate } = spec;
+  const fieldRef = (fieldPath: string): object => ({ fieldRef: { fieldPath } });
+  const held = {
+    httpGet: probe("/v1/gate"),
+    periodSeconds: 1,
+    timeoutSeconds: GATE_TIMEOUT_S,
+    failureThreshold: FOREVER,
+  };
+  const up = { httpGet: probe("/livez"), periodSeconds: 1, timeoutSeconds: 5, failureThreshold: FOREVER };
+  return {
+    name: SIDECAR_CONTAINER,
+    image: spec.sidecar.image ?? image,
+    ...(spec.sidecar.imagePullPolicy === undefined ? {} : { imagePullPolicy: spec.sidecar.imagePullPolicy }),
+    args: ["sidecar", "--config", `${CONFIG_DIRECTORY}/${CONFIG_KEY}`],
+    restartPolicy: "Always",
+    env: [
+      { name: "METAMASTER_MEMBER", valueFrom: fieldRef("metadata.name") },
+      { name: "METAMASTER_ELECTION_POD_UID", valueFrom: fieldRef("metadata.uid") },
+      ...(bucket.credentials === undefined
+        ? []
+        : [{ name: "METAMASTER_BUCKET_CREDENTIALS_DIRECTORY", value: CREDENTIALS_DIRECTORY }]),
+    ],
+    ports: [{ name: "metamaster", containerPort: HTTP_PORT, protocol: "TCP" }],
+    startupProbe: gate === "HoldStart" ? held : up,
+    livenessProbe: { httpGet: probe("/livez"), periodSeconds: 10, timeoutSeconds: 5, failureThreshold: 3 },
+    ...(spec.sidecar.resources === undefined ? {} : { resources: spec.sidecar.resources }),
+    securityContext: sidecarSecurity(spec),
+    volumeMounts: [
+      { name: DATA_VOLUME, mountPath: spec.dataDirectory },
+      { name: CONFIG_VOLUME, mountPath: CONFIG_DIRECTORY, readOnly: true },
+      { name: TEMPORARY_VOLUME, mountPath: "/tmp" },
+      ...(bucket.credentials === undefined
+        ? []
+        : [{ name: CREDENTIALS_VOLUME, mountPath: CREDENTIALS_DIRECTORY, readOnly: true }]),
+      ...(bucket.ca === undefined ? [] : [{ name: CA_VOLUME, mountPath: CA_DIRECTORY, readOnly: true }]),
+    ],
+  };
+}
+
+function probe(path: string): object {
+  return { path, port: HTTP_PORT, scheme: "HTTP" };
+}
+
+function volumes({ spec, metadata }: MetaMasterCluster): object[] {
+  const { credentials, ca } = spec.bucket;
+  const secret = (name: string, secretName: string): object => ({ name, secret: { secretName } });
+  return [
+    { name: CONFIG_VOLUME, configMap: { name: metadata.name } },
+    { name: TEMPORARY_VOLUME, emptyDir: {} },
+    ...(credentials === undefined ? [] : [secret(CREDENTIALS_VOLUME, credentials.secretRef.name)]),
+    ...(ca === undefined ? [] : [secret(CA_VOLUME, ca.secretRef.name)]),
+  ];
+}
+
+const UNIT_S: Readonly<Record<string, number>> = { ms: 0.001, s: 1, m: 60, h: 3600 };
+
+/** `30s` -> 30, rounded up. */
+export function seconds(duration: string): number {
+  const [, count = "0", unit = "s"] = /^([0-9]+)(ms|s|m|h)$/.exec(duration) ?? [];
+  return Math.ceil(Number(count) * (UNIT_S[unit] ?? 1));
+}
+
+function listOf<T = unknown>(value: unknown): readonly T[] {
+  return Array.isArray(value) ? (value as T[]) : [];
+}
