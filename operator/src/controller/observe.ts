@@ -1,0 +1,92 @@
+import type { MetaMasterCluster, MemberStatus } from "../../../crds/src/index.js";
+import type { Member } from "../decisions/members.js";
+import { list, number, text, type LiveObject } from "../kube/objects.js";
+import type { Store } from "../kube/store.js";
+import { HTTP_PORT, namespaceOf } from "../objects/names.js";
+import type { LagClock } from "./lag.js";
+import type { MemberDocument } from "./member-status.js";
+
+/** One pod, what its sidecar says, and what the decisions need of it. */
+export interface Observed {
+  readonly pod: LiveObject;
+  readonly document: MemberDocument | undefined;
+  readonly member: Member;
+  readonly slot: number;
+  /** Its containers don't start, or end again and again: why. */
+  readonly failing: string | undefined;
+}
+
+export type AskMember = (url: string, pod: LiveObject) => Promise<MemberDocument | undefined>;
+
+/** All pods of the cluster, by ordinal. */
+export async function observe(
+  cluster: MetaMasterCluster,
+  store: Store,
+  lag: LagClock,
+  ask: AskMember,
+): Promise<Observed[]> {
+  const pods = store
+    .of("Pod", namespaceOf(cluster), cluster.metadata.name)
+    .filter((pod) => ordinalOf(cluster, pod) !== undefined)
+    .toSorted((a, b) => (ordinalOf(cluster, a) ?? 0) - (ordinalOf(cluster, b) ?? 0));
+  const documents = await Promise.all(
+    pods.map(async (pod) => {
+      const address = text(pod, "status", "podIP");
+      if (address === undefined || text(pod, "status", "phase") === "Failed") return undefined;
+      const host = address.includes(":") ? `[${address}]` : address;
+      return await ask(`http://${host}:${HTTP_PORT}`, pod);
+    }),
+  );
+  const primary = documents.find((document) => document?.role === "Primary");
+  if (primary?.position !== undefined) lag.primaryAt(primary.position.slot);
+  return pods.map((pod, at) => observed(cluster, store, lag, pod, documents[at]));
+}
+
+function observed(
+  cluster: MetaMasterCluster,
+  store: Store,
+  lag: LagClock,
+  pod: LiveObject,
+  document: MemberDocument | undefined,
+): Observed {
+  const slot = document?.position?.slot ?? -1;
+  const role: MemberStatus["role"] = document?.role ?? "Unknown";
+  const node = store.get("Node", text(pod, "spec", "nodeName") ?? "");
+  const member: Member = {
+    name: text(pod, "metadata", "name") ?? "",
+    ordinal: ordinalOf(cluster, pod) ?? 0,
+    role,
+    lagSeconds: role === "Standby" ? lag.secondsBehind(slot) : undefined,
+    revision: text(pod, "metadata", "labels", "controller-revision-hash") ?? "",
+    deleting: text(pod, "metadata", "deletionTimestamp") !== undefined,
+    cordoned: node !== undefined && Reflect.get(node["spec"] ?? {}, "unschedulable") === true,
+  };
+  return { pod, document, member, slot, failing: failureOf(pod) };
+}
+
+function ordinalOf(cluster: MetaMasterCluster, pod: LiveObject): number | undefined {
+  const [, digits] = /-([0-9]{1,4})$/.exec(text(pod, "metadata", "name") ?? "") ?? [];
+  const prefix = `${cluster.metadata.name}-${digits ?? ""}`;
+  return digits !== undefined && text(pod, "metadata", "name") === prefix ? Number(digits) : undefined;
+}
+
+const RESTARTS_MANY = 3;
+
+/** A container that can't be started, or that waits after ending again and again. One that waits for the gate is as it should be. */
+function failureOf(pod: LiveObject): string | undefined {
+  const statuses = [...list(pod, "status", "initContainerStatuses"), ...list(pod, "status", "containerStatuses")];
+  for (const status of statuses) {
+    const reason = text(status, "state", "waiting", "reason");
+    if (reason === undefined || reason === "PodInitializing" || reason === "ContainerCreating") continue;
+    const restarts = number(status, "restartCount") ?? 0;
+    if (reason === "CrashLoopBackOff" && restarts < RESTARTS_MANY) continue;
+    const message = text(status, "state", "waiting", "message") ?? "";
+    return `container ${text(status, "name") ?? ""}: ${reason}${message === "" ? "" : ` (${message.slice(0, 300)})`}`;
+  }
+  const unscheduled = list(pod, "status", "conditions").find(
+    (each) => text(each, "type") === "PodScheduled" && text(each, "status") === "False",
+  );
+  return unscheduled === undefined
+    ? undefined
+    : `it can't be scheduled: ${text(unscheduled, "message")?.slice(0, 300) ?? ""}`;
+}

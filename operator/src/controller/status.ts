@@ -1,0 +1,260 @@
+import {
+  conditionTypes,
+  type Condition,
+  type ConditionType,
+  type conditionReasons,
+  type MetaMasterCluster,
+  type Status,
+} from "../../../crds/src/index.js";
+import type { Action } from "../decisions/members.js";
+import { selectorLabels } from "../objects/names.js";
+import type { Observed } from "./observe.js";
+
+type Verdict<T extends ConditionType> = {
+  readonly status: "True" | "False" | "Unknown";
+  readonly reason: keyof (typeof conditionReasons)[T];
+  readonly message: string;
+};
+
+type Verdicts = { readonly [T in ConditionType]: Verdict<T> };
+
+export interface Situation {
+  readonly cluster: MetaMasterCluster;
+  readonly members: readonly Observed[];
+  readonly action: Action;
+  /** Of the spec, found by the operator: names the field. */
+  readonly invalid: string | undefined;
+  readonly nowMs: number;
+}
+
+const FAILOVER_RECENT_MS = 5 * 60_000;
+const MESSAGE_MAX = 1024;
+
+/** The whole status as it should be now; times of conditions that did not change are kept. */
+export function statusOf(situation: Situation): Status {
+  const { cluster, members, nowMs } = situation;
+  const primary = members.find(({ member }) => member.role === "Primary");
+  const ship = primary?.document?.ship;
+  const failover = newestFailover(members);
+  return {
+    conditions: conditions(verdictsOf(situation, primary), cluster, nowMs),
+    ...(cluster.metadata.generation === undefined ? {} : { observedGeneration: cluster.metadata.generation }),
+    replicas: members.length,
+    readyReplicas: members.filter(isReady).length,
+    selector: Object.entries(selectorLabels(cluster))
+      .map(([key, value]) => `${key}=${value}`)
+      .join(","),
+    ...(primary === undefined ? {} : { primary: primary.member.name, epoch: primary.document?.epoch ?? 0 }),
+    ...(primary === undefined ? {} : { durable: { slot: primary.slot } }),
+    ...(ship === undefined ? {} : { lag: lagText(ship.durableLagSeconds) }),
+    members: members.map(memberStatus),
+    ...(ship?.lastCheckpointSlot === undefined
+      ? keep("lastSnapshot", cluster.status?.lastSnapshot)
+      : { lastSnapshot: { slot: ship.lastCheckpointSlot, ...given("time", iso(ship.lastCheckpointWallMs)) } }),
+    ...(failover === undefined ? keep("lastFailover", cluster.status?.lastFailover) : { lastFailover: failover }),
+  };
+}
+
+function isReady({ member }: Observed): boolean {
+  return !member.deleting && (member.role === "Primary" || member.role === "Standby");
+}
+
+/** Coarse, so that a status isn't written for every tenth of a second. */
+function lagText(seconds: number): string {
+  if (seconds < 1) return "<1s";
+  return seconds < 60 ? `${Math.round(seconds / 5) * 5 || 1}s` : `${Math.round(seconds / 60)}m`;
+}
+
+function memberStatus({ member, document, slot, failing }: Observed): NonNullable<Status["members"]>[number] {
+  const { halt } = document ?? {};
+  const trouble = halt === undefined ? (document?.trouble ?? failing) : `${halt.reason}: ${halt.remedy}`;
+  const { lagSeconds } = member;
+  return {
+    name: member.name,
+    role: member.role,
+    slot,
+    ...(lagSeconds === undefined ? {} : { lagSeconds: Math.round(lagSeconds) }),
+    ...given("since", document?.since),
+    ...given("message", trouble?.slice(0, MESSAGE_MAX)),
+  };
+}
+
+function newestFailover(members: readonly Observed[]): Status["lastFailover"] {
+  const all = members.flatMap(({ document }) => document?.lastFailover ?? []);
+  const last = all.toSorted((a, b) => b.epoch - a.epoch)[0];
+  if (last === undefined) return undefined;
+  const { detectMs, leaseMs, drainMs, claimMs, openMs, firstWriteMs } = last;
+  const split = {
+    detect: detectMs,
+    lease: leaseMs,
+    drain: drainMs,
+    claim: claimMs,
+    open: openMs,
+    firstWrite: firstWriteMs,
+  };
+  const milliseconds = Object.fromEntries(
+    Object.entries(split).flatMap(([part, ms]) => (ms === undefined ? [] : [[part, Math.round(ms)]])),
+  ) as Record<string, number>;
+  const time = new Date(last.atWallMs).toISOString();
+  return { ...given("from", last.from), to: last.to, cause: last.cause, epoch: last.epoch, time, milliseconds };
+}
+
+function verdictsOf(situation: Situation, primary: Observed | undefined): Verdicts {
+  return {
+    Ready: ready(situation, primary),
+    PrimaryElected: primaryElected(situation, primary),
+    Replicating: replicating(situation, primary),
+    BucketReachable: bucketReachable(situation, primary),
+    Progressing: progressing(situation),
+    Degraded: degraded(situation),
+  };
+}
+
+function ready({ cluster, members, invalid }: Situation, primary: Observed | undefined): Verdict<"Ready"> {
+  const wanted = cluster.spec.replicas;
+  if (invalid !== undefined) return { status: "False", reason: "SpecInvalid", message: invalid };
+  if (wanted === 0)
+    return { status: "True", reason: "ScaledToZero", message: "No member is wanted; the history is in the bucket." };
+  const count = members.filter(isReady).length;
+  if (primary === undefined) return { status: "False", reason: "NoPrimary", message: whyNoPrimary(members) };
+  if (count >= wanted)
+    return {
+      status: "True",
+      reason: "AllMembersReady",
+      message: `${primary.member.name} is primary, ${count - 1} follow.`,
+    };
+  const missing = members.filter((each) => !isReady(each)).map(describe);
+  return {
+    status: "False",
+    reason: "MembersMissing",
+    message: `${count} of ${wanted} members are ready. ${missing.join("; ")}`.trim(),
+  };
+}
+
+function describe({ member, document, failing }: Observed): string {
+  const why = document?.halt?.remedy ?? document?.trouble ?? failing ?? document?.reason;
+  return `${member.name} is ${member.role}${why === undefined ? "" : ` (${why})`}`;
+}
+
+function whyNoPrimary(members: readonly Observed[]): string {
+  return members.length === 0 ? "There is no pod yet." : `Nobody is primary. ${members.map(describe).join("; ")}`;
+}
+
+function primaryElected({ cluster, members }: Situation, primary: Observed | undefined): Verdict<"PrimaryElected"> {
+  if (cluster.spec.replicas === 0 && members.length === 0)
+    return { status: "False", reason: "ScaledToZero", message: "No member is wanted." };
+  if (primary !== undefined) {
+    return {
+      status: "True",
+      reason: "Elected",
+      message: `${primary.member.name} is primary of epoch ${primary.document?.epoch ?? 0}.`,
+    };
+  }
+  const electing = members.some(({ member }) => ["Syncing", "Standby", "Promoting", "Fencing"].includes(member.role));
+  const message = whyNoPrimary(members);
+  return { status: "False", reason: electing ? "Electing" : "NoCandidate", message };
+}
+
+function replicating({ cluster, members }: Situation, primary: Observed | undefined): Verdict<"Replicating"> {
+  if (primary === undefined) return { status: "False", reason: "NoPrimary", message: "Nobody is primary." };
+  const trouble = primary.document?.ship?.trouble;
+  if (trouble !== undefined)
+    return { status: "False", reason: "NotShipping", message: `${primary.member.name}: ${trouble}` };
+  const standbys = members.filter(({ member }) => member.role === "Standby");
+  const most = secondsOf(cluster.spec.checkpoint.interval);
+  const lagging = standbys.filter(({ member }) => (member.lagSeconds ?? 0) > most);
+  if (lagging.length > 0) {
+    const names = lagging.map(({ member }) => `${member.name} is ${member.lagSeconds ?? "?"} s behind`).join("; ");
+    return { status: "False", reason: "Lagging", message: names };
+  }
+  return { status: "True", reason: "Following", message: `${standbys.length} standbys follow ${primary.member.name}.` };
+}
+
+function bucketReachable({ members }: Situation, primary: Observed | undefined): Verdict<"BucketReachable"> {
+  const troubles = members.flatMap(({ document }) => document?.trouble ?? document?.ship?.trouble ?? []);
+  const denied = troubles.find((trouble) => /denied|credentials|forbidden/i.test(trouble));
+  if (denied !== undefined) return { status: "False", reason: "Denied", message: denied };
+  const trouble = primary?.document?.ship?.trouble ?? (primary === undefined ? troubles[0] : undefined);
+  if (trouble !== undefined) return { status: "False", reason: "Unreachable", message: trouble };
+  if (primary === undefined)
+    return { status: "Unknown", reason: "Unknown", message: "No member says how the bucket is." };
+  return { status: "True", reason: "Reachable", message: "What the primary writes becomes durable." };
+}
+
+function progressing({ cluster, members, action }: Situation): Verdict<"Progressing"> {
+  const why = action.do === "Nothing" ? "" : action.why;
+  if (cluster.metadata.deletionTimestamp !== undefined)
+    return { status: "True", reason: "Deleting", message: "The resource is being deleted." };
+  if (action.do === "Switchover")
+    return { status: "True", reason: "SwitchingOver", message: `To ${action.target}: ${why}` };
+  const declared = cluster.spec.switchover?.target;
+  const primary = members.find(({ member }) => member.role === "Primary")?.member.name;
+  if (action.do === "Wait" && declared !== undefined && primary !== declared)
+    return { status: "True", reason: "SwitchingOver", message: why };
+  if (action.do === "SetReplicas" || members.length !== cluster.spec.replicas) {
+    return {
+      status: "True",
+      reason: "Scaling",
+      message: why === "" ? `There are ${members.length} of ${cluster.spec.replicas} pods.` : why,
+    };
+  }
+  if (action.do === "DeletePod" || action.do === "Wait") return { status: "True", reason: "Updating", message: why };
+  return { status: "False", reason: "Stable", message: "Nothing is being changed." };
+}
+
+function degraded({ cluster, members, nowMs, invalid }: Situation): Verdict<"Degraded"> {
+  if (invalid !== undefined) return { status: "True", reason: "MemberFailing", message: invalid };
+  const halted = members.find(({ member }) => member.role === "Halted");
+  if (halted !== undefined) return { status: "True", reason: "MemberHalted", message: describe(halted) };
+  const failing = members.find((each) => each.failing !== undefined);
+  if (failing !== undefined)
+    return { status: "True", reason: "MemberFailing", message: `${failing.member.name}: ${failing.failing}` };
+  const last = newestFailover(members) ?? cluster.status?.lastFailover;
+  if (
+    last !== undefined &&
+    ["LeaseExpired", "Evidence"].includes(last.cause) &&
+    nowMs - Date.parse(last.time) < FAILOVER_RECENT_MS
+  ) {
+    return {
+      status: "True",
+      reason: "FailoverRecent",
+      message: `${last.to} took over from ${last.from ?? "nobody known"} (${last.cause}).`,
+    };
+  }
+  return { status: "False", reason: "AsExpected", message: "Nothing is wrong." };
+}
+
+function conditions(verdicts: Verdicts, { metadata, status }: MetaMasterCluster, nowMs: number): Condition[] {
+  return conditionTypes.map((type) => {
+    const before = status?.conditions?.find((each) => each.type === type);
+    const verdict = verdicts[type];
+    const since = before?.status === verdict.status ? before.lastTransitionTime : new Date(nowMs).toISOString();
+    const message = verdict.message.slice(0, MESSAGE_MAX);
+    return {
+      type,
+      ...verdict,
+      message,
+      lastTransitionTime: since,
+      ...given("observedGeneration", metadata.generation),
+    };
+  });
+}
+
+const UNIT_S: Readonly<Record<string, number>> = { ms: 0.001, s: 1, m: 60, h: 3600 };
+
+export function secondsOf(duration: string): number {
+  const [, count = "0", unit = "s"] = /^([0-9]+)(ms|s|m|h)$/.exec(duration) ?? [];
+  return Number(count) * (UNIT_S[unit] ?? 1);
+}
+
+function iso(ms: number | undefined): string | undefined {
+  return ms === undefined ? undefined : new Date(ms).toISOString();
+}
+
+function keep<K extends string, V>(key: K, value: V | undefined): Partial<Record<K, V>> {
+  return given(key, value);
+}
+
+function given<K extends string, V>(key: K, value: V | undefined): Partial<Record<K, V>> {
+  return value === undefined ? {} : ({ [key]: value } as Record<K, V>);
+}

@@ -1,0 +1,144 @@
+import {
+  CoreV1Api,
+  CustomObjectsApi,
+  KubernetesObjectApi,
+  PatchStrategy,
+  type KubeConfig,
+} from "@kubernetes/client-node";
+import { GROUP, PLURAL, VERSION, type MetaMasterCluster, type Status } from "../../../crds/src/index.js";
+import { digestOf } from "../objects/desired.js";
+import { FIELD_MANAGER, namespaceOf, type KubeManifest } from "../objects/names.js";
+import { covers } from "./covers.js";
+import { text, type LiveObject } from "./objects.js";
+
+/** Of what was applied last: what is taken out of a manifest must be applied, too, though all that is left stands. */
+const APPLIED = "metamaster.io/applied";
+
+/** Every writing of the operator. One try each: who calls it comes again. */
+export class Writer {
+  readonly #objects: KubernetesObjectApi;
+  readonly #custom: CustomObjectsApi;
+  readonly #core: CoreV1Api;
+  /** So many requests that changed, or would have changed, something. */
+  writes = 0;
+
+  constructor(config: KubeConfig) {
+    this.#objects = KubernetesObjectApi.makeApiClient(config);
+    this.#custom = config.makeApiClient(CustomObjectsApi);
+    this.#core = config.makeApiClient(CoreV1Api);
+  }
+
+  /** Server-side apply, unless `live` has it all. True: it was written. */
+  async apply(manifest: KubeManifest, live: LiveObject | undefined): Promise<boolean> {
+    const digest = digestOf(manifest);
+    if (live !== undefined && text(live, "metadata", "annotations", APPLIED) === digest && covers(live, manifest)) {
+      return false;
+    }
+    const { metadata } = manifest;
+    const annotations = { ...metadata.annotations, [APPLIED]: digest };
+    const body = { ...manifest, metadata: { ...metadata, annotations } } as unknown as LiveObject;
+    this.writes += 1;
+    await this.#objects.patch(body, undefined, undefined, FIELD_MANAGER, true, PatchStrategy.ServerSideApply);
+    return true;
+  }
+
+  /** A merge patch of metadata, or of what else is given. */
+  async patch(object: KubeManifest, change: object): Promise<void> {
+    const { apiVersion, kind, metadata } = object;
+    const { name, namespace } = metadata;
+    const body = { apiVersion, kind, ...change } as Record<string, unknown>;
+    body["metadata"] = {
+      ...(body["metadata"] as object | undefined),
+      name,
+      ...(namespace === undefined ? {} : { namespace }),
+    };
+    this.writes += 1;
+    await this.#objects.patch(
+      body as unknown as LiveObject,
+      undefined,
+      undefined,
+      FIELD_MANAGER,
+      undefined,
+      PatchStrategy.MergePatch,
+    );
+  }
+
+  /** Refused if it is another one by now; nothing if it is gone. */
+  async remove(object: KubeManifest, uid?: string): Promise<void> {
+    const { apiVersion, kind, metadata } = object;
+    const { name, namespace } = metadata;
+    const target = { apiVersion, kind, metadata: { name, ...(namespace === undefined ? {} : { namespace }) } };
+    this.writes += 1;
+    try {
+      await this.#objects.delete(
+        target,
+        undefined,
+        undefined,
+        undefined,
+        undefined,
+        "Background",
+        uid === undefined ? {} : { preconditions: { uid } },
+      );
+    } catch (error) {
+      if (statusCodeOf(error) !== 404) throw error;
+    }
+  }
+
+  /** Refused (409) if the resource has changed since it was read. */
+  async status(cluster: MetaMasterCluster, status: Status): Promise<void> {
+    const where = {
+      group: GROUP,
+      version: VERSION,
+      plural: PLURAL,
+      namespace: namespaceOf(cluster),
+      name: cluster.metadata.name,
+    };
+    this.writes += 1;
+    await this.#custom.replaceNamespacedCustomObjectStatus({ ...where, body: { ...cluster, status } });
+  }
+
+  /** `kubectl describe` shows it with the object it is about. */
+  async event(
+    about: KubeManifest & { readonly metadata: { readonly uid?: string } },
+    event: OperatorEvent,
+  ): Promise<void> {
+    const { apiVersion, kind, metadata } = about;
+    const namespace = metadata.namespace ?? "default";
+    const now = new Date();
+    this.writes += 1;
+    await this.#core.createNamespacedEvent({
+      namespace,
+      body: {
+        metadata: { generateName: `${metadata.name}-`, namespace },
+        involvedObject: {
+          apiVersion,
+          kind,
+          name: metadata.name,
+          namespace,
+          ...(metadata.uid === undefined ? {} : { uid: metadata.uid }),
+        },
+        type: event.type,
+        reason: event.reason,
+        message: event.message.slice(0, 1000),
+        source: { component: FIELD_MANAGER },
+        reportingComponent: FIELD_MANAGER,
+        reportingInstance: process.env["POD_NAME"] ?? FIELD_MANAGER,
+        firstTimestamp: now,
+        lastTimestamp: now,
+        count: 1,
+      },
+    });
+  }
+}
+
+export interface OperatorEvent {
+  readonly type: "Normal" | "Warning";
+  /** One word for programs. */
+  readonly reason: string;
+  readonly message: string;
+}
+
+export function statusCodeOf(error: unknown): number | undefined {
+  const code: unknown = typeof error === "object" && error !== null ? Reflect.get(error, "code") : undefined;
+  return typeof code === "number" ? code : undefined;
+}
