@@ -24,6 +24,7 @@ export interface ObjectMeta {
   readonly namespace?: string;
   readonly uid?: string;
   readonly generation?: number;
+  readonly creationTimestamp?: string;
   readonly resourceVersion?: string;
   readonly deletionTimestamp?: string;
   readonly finalizers?: readonly string[];

@@ -117,8 +117,12 @@ test.each([
   ["S0' S1'", "Wait"],
   ["P0' S1' U2", "Wait"],
 ])("a rollout under %s: %s", (text, expected) => {
-  expect(said(rollout(members(text), { revision: "new", policy: "StandbysFirst", maxLagSeconds: 10 }))).toBe(expected);
-  expect(said(rollout(members(text), { revision: "new", policy: "OnDelete", maxLagSeconds: 10 }))).toBe("Nothing");
+  const wish = { current: members(text).length, revision: "new", maxLagSeconds: 10 };
+  expect(said(rollout(members(text), { ...wish, policy: "StandbysFirst" }))).toBe(expected);
+  expect(said(rollout(members(text), { ...wish, policy: "OnDelete" }))).toBe("Nothing");
+  // While a pod is missing nobody else goes.
+  const missing = rollout(members(text), { ...wish, current: wish.current + 1, policy: "StandbysFirst" });
+  expect(said(missing)).toBe(expected === "Nothing" ? "Nothing" : "Wait");
 });
 
 describe("what comes first", () => {

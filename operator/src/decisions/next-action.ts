@@ -3,7 +3,7 @@ import { rollout, type RolloutWish } from "./rollout.js";
 import { scale } from "./scale.js";
 import { declaredSwitchover, drained } from "./switchover.js";
 
-export interface Wishes extends RolloutWish {
+export interface Wishes extends Omit<RolloutWish, "current"> {
   readonly switchover: { readonly target: string; readonly maxLagSeconds: number } | undefined;
   readonly replicas: number;
 }
@@ -22,7 +22,7 @@ export function nextAction(members: readonly Member[], current: number, wishes: 
     () => declared,
     () => drained(members, maxLagSeconds),
     () => scale(members, { current, wanted, maxLagSeconds }),
-    () => rollout(members, wishes),
+    () => rollout(members, { ...wishes, current }),
   ];
   let waiting: Action = nothing;
   for (const step of steps) {

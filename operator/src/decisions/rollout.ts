@@ -2,6 +2,8 @@ import { follows, nothing, primaryOf, wait, type Action, type Member } from "./m
 import { bestTarget } from "./switchover.js";
 
 export interface RolloutWish {
+  /** Pods there should be: while one is missing, who is left carries everything. */
+  readonly current: number;
   /** What every pod should be made from. */
   readonly revision: string;
   readonly policy: "StandbysFirst" | "OnDelete";
@@ -9,11 +11,12 @@ export interface RolloutWish {
 }
 
 /** One standby after the other, each only when all others follow; then a switchover to one of them; then the old primary. */
-export function rollout(members: readonly Member[], { revision, policy, maxLagSeconds }: RolloutWish): Action {
+export function rollout(members: readonly Member[], { current, revision, policy, maxLagSeconds }: RolloutWish): Action {
   const isOld = (member: Member): boolean => member.revision !== revision;
   if (policy === "OnDelete" || !members.some(isOld)) return nothing;
   const going = members.find(({ deleting }) => deleting);
   if (going !== undefined) return wait(`${going.name} is being replaced`);
+  if (members.length < current) return wait(`${current - members.length} of ${current} pods are not there yet`);
   const primary = primaryOf(members);
   const broken = members.find((member) => isOld(member) && member !== primary && isUseless(member));
   if (broken !== undefined) {

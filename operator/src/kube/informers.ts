@@ -59,8 +59,12 @@ export class Informer {
         undefined,
         labelSelector,
       );
-      // Items of a list don't say what they are.
-      const items = all.items.map((item) => ({ ...item, apiVersion, kind }));
+      // The library makes dates and classes of a list's items and leaves a watch's as they are; and a list's don't say what they are.
+      const items = all.items.map((item) => ({
+        ...(JSON.parse(JSON.stringify(item)) as LiveObject),
+        apiVersion,
+        kind,
+      }));
       return { ...all, items };
     };
     this.#watch = new ListWatch(pathOf(watched, within), watch, listAll, false, labelSelector);

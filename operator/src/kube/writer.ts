@@ -30,7 +30,7 @@ export class Writer {
 
   /** Server-side apply, unless `live` has it all. True: it was written. */
   async apply(manifest: KubeManifest, live: LiveObject | undefined): Promise<boolean> {
-    const digest = digestOf(manifest);
+    const digest = digestOf(JSON.stringify(manifest, changeable));
     if (live !== undefined && text(live, "metadata", "annotations", APPLIED) === digest && covers(live, manifest)) {
       return false;
     }
@@ -53,14 +53,7 @@ export class Writer {
       ...(namespace === undefined ? {} : { namespace }),
     };
     this.writes += 1;
-    await this.#objects.patch(
-      body as unknown as LiveObject,
-      undefined,
-      undefined,
-      FIELD_MANAGER,
-      undefined,
-      PatchStrategy.MergePatch,
-    );
+    await this.#objects.patch(body, undefined, undefined, FIELD_MANAGER, undefined, PatchStrategy.MergePatch);
   }
 
   /** Refused if it is another one by now; nothing if it is gone. */
@@ -129,6 +122,11 @@ export class Writer {
       },
     });
   }
+}
+
+/** Without what can't be changed once it is there: it is sent as it stands. */
+function changeable(key: string, value: unknown): unknown {
+  return key === "volumeClaimTemplates" ? undefined : value;
 }
 
 export interface OperatorEvent {

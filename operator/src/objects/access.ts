@@ -1,16 +1,16 @@
 import { MEMBERS_MAX, type MetaMasterCluster } from "../../../crds/src/index.js";
-import { labelsOf, namespaceOf, ownedMeta, podName, type KubeManifest } from "./names.js";
+import { labelsOf, namespaceOf, ownedMeta, podName, type Manifest } from "./names.js";
 
 /** Of the chart: lets a member see whether a node is heard from, the evidence that lets it take over before a lease is over. */
 export const MEMBER_CLUSTER_ROLE = "metamaster-member";
 
-export function serviceAccount(cluster: MetaMasterCluster): KubeManifest {
+export function serviceAccount(cluster: MetaMasterCluster): Manifest {
   const { annotations } = cluster.spec.serviceAccount;
   return { apiVersion: "v1", kind: "ServiceAccount", metadata: { ...ownedMeta(cluster), annotations } };
 }
 
 /** What a member needs (docs/reference/permissions.md), by name wherever RBAC can tell. */
-export function role(cluster: MetaMasterCluster): KubeManifest & { readonly rules: readonly object[] } {
+export function role(cluster: MetaMasterCluster): Manifest {
   const { name } = cluster.metadata;
   const pods = Array.from({ length: podNamesOf(cluster) }, (_, ordinal) => podName(cluster, ordinal));
   return {
@@ -32,13 +32,14 @@ function podNamesOf({ spec, status }: MetaMasterCluster): number {
   return Math.min(MEMBERS_MAX, Math.ceil(most / 10) * 10);
 }
 
-export function roleBinding(cluster: MetaMasterCluster): KubeManifest {
+export function roleBinding(cluster: MetaMasterCluster): Manifest {
   const { name } = cluster.metadata;
   return {
     apiVersion: "rbac.authorization.k8s.io/v1",
     kind: "RoleBinding",
     metadata: ownedMeta(cluster),
-    ...{ roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "Role", name }, subjects: [subject(cluster)] },
+    roleRef: { apiGroup: "rbac.authorization.k8s.io", kind: "Role", name },
+    subjects: [subject(cluster)],
   };
 }
 
@@ -47,13 +48,14 @@ export function clusterRoleBindingName(cluster: MetaMasterCluster): string {
 }
 
 /** Has no owner, as that is in a namespace: the finalizer takes it away. */
-export function clusterRoleBinding(cluster: MetaMasterCluster): KubeManifest {
+export function clusterRoleBinding(cluster: MetaMasterCluster): Manifest {
   const roleRef = { apiGroup: "rbac.authorization.k8s.io", kind: "ClusterRole", name: MEMBER_CLUSTER_ROLE };
   return {
     apiVersion: "rbac.authorization.k8s.io/v1",
     kind: "ClusterRoleBinding",
     metadata: { name: clusterRoleBindingName(cluster), labels: labelsOf(cluster) },
-    ...{ roleRef, subjects: [subject(cluster)] },
+    roleRef,
+    subjects: [subject(cluster)],
   };
 }
 

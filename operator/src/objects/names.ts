@@ -27,6 +27,9 @@ export interface KubeManifest {
   readonly metadata: KubeMeta;
 }
 
+/** With its spec, rules, subjects ... */
+export type Manifest = KubeManifest & Readonly<Record<string, unknown>>;
+
 export function namespaceOf(cluster: MetaMasterCluster): string {
   return cluster.metadata.namespace ?? "default";
 }

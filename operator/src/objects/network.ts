@@ -1,5 +1,5 @@
 import { SIDECAR_CONTAINER, type MetaMasterCluster } from "../../../crds/src/index.js";
-import { HTTP_PORT, ownedMeta, ROLE_LABEL, selectorLabels, type KubeManifest } from "./names.js";
+import { HTTP_PORT, ownedMeta, ROLE_LABEL, selectorLabels, type Manifest } from "./names.js";
 
 interface Port {
   readonly name: string;
@@ -9,29 +9,29 @@ interface Port {
 }
 
 /** Gives the pods their names. */
-export function headlessService(cluster: MetaMasterCluster): KubeManifest {
+export function headlessService(cluster: MetaMasterCluster): Manifest {
   const ports: Port[] = [{ name: "metamaster", port: HTTP_PORT, targetPort: HTTP_PORT }];
   const spec = { clusterIP: "None", publishNotReadyAddresses: true, selector: selectorLabels(cluster), ports };
-  return { apiVersion: "v1", kind: "Service", metadata: ownedMeta(cluster), ...{ spec } };
+  return { apiVersion: "v1", kind: "Service", metadata: ownedMeta(cluster), spec };
 }
 
 /** Where the master's clients go: `<name>-primary` to the primary, `<name>-standby` to masters beside standbys (`gate: RoleAware`). */
-export function roleService(cluster: MetaMasterCluster, role: "primary" | "standby"): KubeManifest {
+export function roleService(cluster: MetaMasterCluster, role: "primary" | "standby"): Manifest {
   const metadata = ownedMeta(cluster, `${cluster.metadata.name}-${role}`);
   const spec = {
     type: "ClusterIP",
     selector: { ...selectorLabels(cluster), [ROLE_LABEL]: role },
     ports: masterPorts(cluster),
   };
-  return { apiVersion: "v1", kind: "Service", metadata, ...{ spec } };
+  return { apiVersion: "v1", kind: "Service", metadata, spec };
 }
 
 /** An eviction of the primary is refused until another member is: standbys may go at any time. */
-export function disruptionBudget(cluster: MetaMasterCluster): KubeManifest {
+export function disruptionBudget(cluster: MetaMasterCluster): Manifest {
   const metadata = ownedMeta(cluster, `${cluster.metadata.name}-primary`);
   const matchLabels = { ...selectorLabels(cluster), [ROLE_LABEL]: "primary" };
   const spec = { maxUnavailable: 0, selector: { matchLabels } };
-  return { apiVersion: "policy/v1", kind: "PodDisruptionBudget", metadata, ...{ spec } };
+  return { apiVersion: "policy/v1", kind: "PodDisruptionBudget", metadata, spec };
 }
 
 /** Those that the master's container names; a Service needs one at least. */

@@ -88,7 +88,7 @@ function podSpec(cluster: MetaMasterCluster, settings: StatefulSetSettings): Pod
     serviceAccountName: metadata.name,
     shareProcessNamespace: true,
     terminationGracePeriodSeconds: seconds(spec.stop.grace) + seconds(spec.stop.shipTimeout) + GRACE_MARGIN_S,
-    initContainers: [sidecar(cluster, settings), ...listOf<Container>(given["initContainers"])],
+    initContainers: [sidecar(cluster, settings), ...listOf(given["initContainers"])],
     containers: given.containers.map((container) =>
       container.name === spec.masterContainer ? masterContainer(cluster, container) : container,
     ),
@@ -97,7 +97,7 @@ function podSpec(cluster: MetaMasterCluster, settings: StatefulSetSettings): Pod
 }
 
 function masterContainer({ spec }: MetaMasterCluster, container: Container): Container {
-  const env = listOf<{ readonly name: string }>(container["env"]);
+  const env = listOf(container["env"]);
   const ours = [{ name: "METAMASTER_URL", value: `http://127.0.0.1:${HTTP_PORT}` }];
   return {
     ...container,
@@ -108,7 +108,6 @@ function masterContainer({ spec }: MetaMasterCluster, container: Container): Con
 
 function sidecar({ spec }: MetaMasterCluster, { image }: StatefulSetSettings): Container {
   const { bucket, gate } = spec;
-  const fieldRef = (fieldPath: string): object => ({ fieldRef: { fieldPath } });
   const held = {
     httpGet: probe("/v1/gate"),
     periodSeconds: 1,
@@ -146,13 +145,20 @@ function sidecar({ spec }: MetaMasterCluster, { image }: StatefulSetSettings): C
   };
 }
 
+function fieldRef(fieldPath: string): object {
+  return { fieldRef: { fieldPath } };
+}
+
+function secret(name: string, secretName: string): object {
+  return { name, secret: { secretName } };
+}
+
 function probe(path: string): object {
   return { path, port: HTTP_PORT, scheme: "HTTP" };
 }
 
 function volumes({ spec, metadata }: MetaMasterCluster): object[] {
   const { credentials, ca } = spec.bucket;
-  const secret = (name: string, secretName: string): object => ({ name, secret: { secretName } });
   return [
     { name: CONFIG_VOLUME, configMap: { name: metadata.name } },
     { name: TEMPORARY_VOLUME, emptyDir: {} },
@@ -169,6 +175,7 @@ export function seconds(duration: string): number {
   return Math.ceil(Number(count) * (UNIT_S[unit] ?? 1));
 }
 
-function listOf<T = unknown>(value: unknown): readonly T[] {
-  return Array.isArray(value) ? (value as T[]) : [];
+/** Containers, volumes, variables: whatever has a name, as the API server takes it. */
+function listOf(value: unknown): readonly Container[] {
+  return Array.isArray(value) ? (value as Container[]) : [];
 }
