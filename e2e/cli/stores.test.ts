@@ -1,9 +1,9 @@
-import { cpSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, jest, test } from "@jest/globals";
 import { serverNames, whyMissing } from "../servers/catalog.js";
-import { secretKey, StoreServer } from "../servers/server.js";
+import { accessKey, secretKey, StoreServer } from "../servers/server.js";
 import { newBucket } from "../servers/stores.js";
 import { TlsProxy } from "../servers/tls-proxy.js";
 import { keys, put, untilSame } from "./key-value.js";
@@ -148,6 +148,36 @@ describe.each(serverNames)("%s, by the command line", (name) => {
     ],
   ])("%s", async (_what, environment, what, remedy) => {
     await refused(make("alpha", { store: await store(), environment }), 4, what, remedy);
+  });
+
+  test("credentials in files: without them it says which; changed, they are read anew while it runs", async () => {
+    const credentialsDirectory = join(root, "credentials");
+    const environment = {
+      AWS_ACCESS_KEY_ID: undefined,
+      AWS_SECRET_ACCESS_KEY: undefined,
+      METAMASTER_BUCKET_CREDENTIALS_DIRECTORY: credentialsDirectory,
+    };
+    // Not fenced meanwhile.
+    const member = make("alpha", { store: await store(), environment, lease: "60s" });
+    await refused(member, 4, /AWS_ACCESS_KEY_ID can't be read/, /Give this process credentials/);
+    mkdirSync(credentialsDirectory);
+    writeFileSync(join(credentialsDirectory, "AWS_ACCESS_KEY_ID"), `${accessKey}\n`);
+    writeFileSync(join(credentialsDirectory, "AWS_SECRET_ACCESS_KEY"), secretKey);
+    member.startKeyValueMaster();
+    await member.untilRole("Primary");
+    const url = await member.masterUrl();
+    await put(url, "a", "1");
+    // As a kubelet does: the key's file changes with the secret's.
+    writeFileSync(join(credentialsDirectory, "AWS_SECRET_ACCESS_KEY"), OTHER_SECRETS[0] ?? "");
+    writeFileSync(join(credentialsDirectory, "AWS_ACCESS_KEY_ID"), accessKey);
+    await until(
+      "the store refuses them",
+      async () => (JSON.stringify((await member.status())?.["trouble"] ?? "").includes("403") ? true : undefined),
+      () => member.said,
+    );
+    writeFileSync(join(credentialsDirectory, "AWS_SECRET_ACCESS_KEY"), secretKey);
+    writeFileSync(join(credentialsDirectory, "AWS_ACCESS_KEY_ID"), `${accessKey}\n`);
+    await put(url, "b", "2");
   });
 
   test("over TLS: a certificate that nobody trusts is refused, with its CA's file it is not", async () => {

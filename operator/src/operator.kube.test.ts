@@ -124,6 +124,10 @@ async function running(members: number, revision = "r1"): Promise<void> {
 const annotation = async (ordinal: number): Promise<unknown> =>
   at(await get("pod", `${name}-${ordinal}`), "metadata.annotations")?.["metamaster.io/switchover-to" as never];
 
+async function gone(ordinal: number): Promise<boolean> {
+  return (await server.kubectl(["get", "pod", `${name}-${ordinal}`, "--ignore-not-found"])).trim() === "";
+}
+
 describe("on a real API server", () => {
   test("a resource becomes its objects; what somebody changes is put right; when nothing changes nothing is written", async () => {
     await apply();
@@ -174,8 +178,6 @@ describe("on a real API server", () => {
     await apply();
     await running(3);
     await seen("r2");
-    const gone = async (ordinal: number): Promise<boolean> =>
-      (await server.kubectl(["get", "pod", `${name}-${ordinal}`, "--ignore-not-found"])).trim() === "";
     for (const ordinal of [2, 1]) {
       await until(`standby ${ordinal} is replaced`, () => gone(ordinal));
       expect(await gone(0)).toBe(false);

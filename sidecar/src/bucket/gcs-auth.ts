@@ -1,3 +1,6 @@
+import { join } from "node:path";
+import { WatchedFile } from "./credentials-directory.js";
+
 export interface GcsAuth {
   /** e.g. `https://storage.googleapis.com`, without a slash at its end. */
   readonly endpoint: string;
@@ -10,22 +13,31 @@ export interface GcsAuthSettings {
   readonly endpoint: string | undefined;
   /** Custom endpoints (emulators) are called without credentials, as the SDK does, unless this says otherwise. */
   readonly authenticateCustomEndpoint: boolean;
+  /** Folder with `credentials.json`, read anew when it changes; undefined: the SDK's own chain. */
+  readonly credentialsDirectory: string | undefined;
 }
 
 /**
  * Credentials, universe domain and endpoint as @google-cloud/storage finds them. Its requests are not used: they can't be aborted, time-outs
  * don't cut a silent server, and a lost race comes in several shapes (docs/decisions). Loaded only here, so that other buckets don't pay.
  */
-export async function openGcsAuth({ endpoint, authenticateCustomEndpoint }: GcsAuthSettings): Promise<GcsAuth> {
+export async function openGcsAuth(settings: GcsAuthSettings, nowMs: () => number): Promise<GcsAuth> {
+  const { endpoint, authenticateCustomEndpoint, credentialsDirectory } = settings;
   const { Storage } = await import("@google-cloud/storage");
-  const storage = new Storage(endpoint === undefined ? {} : { apiEndpoint: endpoint });
-  const { apiEndpoint, customEndpoint, authClient } = storage;
+  const open = (more: object): InstanceType<typeof Storage> =>
+    new Storage({ ...(endpoint === undefined ? {} : { apiEndpoint: endpoint }), ...more });
+  const storage = open({});
+  const { apiEndpoint, customEndpoint } = storage;
   const anonymous = customEndpoint && !authenticateCustomEndpoint;
+  const file = credentialsDirectory === undefined ? undefined : join(credentialsDirectory, "credentials.json");
+  const watched =
+    file === undefined ? undefined : new WatchedFile(file, nowMs, async () => open({ keyFilename: file }).authClient);
   return {
     endpoint: apiEndpoint.replace(/\/+$/, ""),
     headers: async () => {
       if (anonymous) return {};
-      const headers = await authClient.getRequestHeaders(apiEndpoint);
+      const client = watched === undefined ? storage.authClient : await watched.value();
+      const headers = await client.getRequestHeaders(apiEndpoint);
       return Object.fromEntries(headers.entries());
     },
   };

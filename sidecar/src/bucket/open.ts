@@ -4,13 +4,14 @@ import type { Clock } from "../base/clock.js";
 import { MetaMasterError, messageOf } from "../base/errors.js";
 import type { Random } from "../base/random.js";
 import type { Bucket } from "./bucket.js";
+import { awsKeys } from "./credentials-directory.js";
 import { FileBucket } from "./file-bucket.js";
 import { normalizePrefix } from "./keys.js";
 import type { RetryComponents } from "./retry.js";
 import { scrub } from "./store-errors.js";
 import { transferDefaults } from "./transfer.js";
 
-/** Where the bucket is and how to talk to it. Credentials are never here: they come from the SDK's own default chain. */
+/** Where the bucket is and how to talk to it. Credentials are never here: they come from the SDK's own default chain, or from files. */
 export interface BucketConfig {
   /** `s3://bucket/prefix`, `gs://bucket/prefix` or `file:///absolute/folder`. */
   readonly url: string;
@@ -21,6 +22,8 @@ export interface BucketConfig {
   readonly endpoint?: string | undefined;
   /** S3: `endpoint/bucket/key` in place of `bucket.endpoint/key`. Default: true if there is an endpoint. */
   readonly forcePathStyle?: boolean | undefined;
+  /** Folder with the credentials' files (`AWS_ACCESS_KEY_ID` ..., `credentials.json`), read anew when they change. Default: the SDK's own chain. */
+  readonly credentialsDirectory?: string | undefined;
   /** PEM file of the CA that signed the store's certificate. */
   readonly caFile?: string | undefined;
   /** S3: whether the SDK adds its own checksums to requests; some stores refuse them. Default `WHEN_REQUIRED`. */
@@ -86,6 +89,10 @@ async function openS3(config: BucketConfig, url: URL, components: OpenComponents
     checksums: config.checksums ?? "WHEN_REQUIRED",
     maxSockets,
     connectMs: 10_000,
+    keys:
+      config.credentialsDirectory === undefined
+        ? undefined
+        : awsKeys(config.credentialsDirectory, () => components.clock.monotonicMs()),
   });
   return new S3Bucket({ url: `s3://${bucket}/${prefix}`, prefix, ...transferOf(config), ...parts }, components, api);
 }
@@ -100,7 +107,14 @@ async function openGcs(config: BucketConfig, url: URL, components: OpenComponent
     import("../base/http-transport.js"),
   ]);
   const { maxSockets, ...parts } = partsOf(config, partAlign);
-  const auth = await openGcsAuth({ endpoint, authenticateCustomEndpoint: config.authenticateCustomEndpoint ?? false });
+  const auth = await openGcsAuth(
+    {
+      endpoint,
+      authenticateCustomEndpoint: config.authenticateCustomEndpoint ?? false,
+      credentialsDirectory: config.credentialsDirectory,
+    },
+    () => components.clock.monotonicMs(),
+  );
   const transport = new HttpTransport({ ca: await readCa(config.caFile), maxSockets });
   const settings = { url: `gs://${bucket}/${prefix}`, prefix, ...transferOf(config), ...parts };
   return new GcsBucket(settings, components, new GcsApi(bucket, auth, transport));

@@ -2,6 +2,7 @@ import { Agent as HttpAgent } from "node:http";
 import { Agent as HttpsAgent } from "node:https";
 import { Readable } from "node:stream";
 import type { PutObjectCommand, S3Client } from "@aws-sdk/client-s3";
+import type { AwsKeys, WatchedFile } from "./credentials-directory.js";
 import type { S3Api, S3Upload } from "./s3-api.js";
 
 export interface S3SdkSettings {
@@ -16,6 +17,8 @@ export interface S3SdkSettings {
   readonly checksums: "WHEN_REQUIRED" | "WHEN_SUPPORTED";
   readonly maxSockets: number;
   readonly connectMs: number;
+  /** In place of the SDK's own chain. */
+  readonly keys: WatchedFile<AwsKeys> | undefined;
 }
 
 const silent = (): void => undefined;
@@ -27,11 +30,13 @@ type Sdk = typeof import("@aws-sdk/client-s3");
 /** The AWS SDK behind S3Api; credentials by its own default chain. Loaded only here, so that other buckets don't pay for it. */
 export async function openS3Sdk(settings: S3SdkSettings): Promise<S3Api> {
   const sdk = await import("@aws-sdk/client-s3");
-  const { region, endpoint, ca, maxSockets } = settings;
+  const { region, endpoint, ca, maxSockets, keys } = settings;
   const agent = { keepAlive: true, maxSockets, scheduling: "lifo" as const };
   const client = new sdk.S3Client({
     ...(region === undefined ? {} : { region }),
     ...(endpoint === undefined ? {} : { endpoint }),
+    // Over at once, so that the SDK asks each time: whether they have changed is known to us.
+    ...(keys === undefined ? {} : { credentials: async () => ({ ...(await keys.value()), expiration: new Date() }) }),
     forcePathStyle: settings.forcePathStyle,
     requestChecksumCalculation: settings.checksums,
     responseChecksumValidation: "WHEN_REQUIRED",

@@ -16,13 +16,14 @@ type Config = LoadedConfig["config"];
 /** From what a user writes to what each layer takes. */
 
 export function bucketConfig({ bucket, transfer }: Config): BucketConfig {
-  const { url, region, endpoint, forcePathStyle, caFile, checksums } = bucket;
+  const { url, region, endpoint, forcePathStyle, caFile, checksums, credentialsDirectory } = bucket;
   return {
     url,
     region,
     endpoint,
     forcePathStyle,
     caFile,
+    credentialsDirectory,
     checksums: checksums === "WhenRequired" ? "WHEN_REQUIRED" : "WHEN_SUPPORTED",
     authenticateCustomEndpoint: bucket.authenticateCustomEndpoint,
     maxSockets: bucket.maxSockets,

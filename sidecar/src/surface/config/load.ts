@@ -112,13 +112,17 @@ function locateIssue({ path, message }: PlainIssue, document: ConfigDocument, ov
 /** Relative paths begin at the file's directory; databases at the data directory. */
 function complete(config: Config, base: string): Config & { readonly member: string } {
   const dataDirectory = resolve(base, config.dataDirectory);
-  const { caFile } = config.bucket;
+  const { caFile, credentialsDirectory } = config.bucket;
   return {
     ...config,
     member: config.member ?? hostname().slice(0, 63),
     dataDirectory,
     election: { ...config.election, serviceAccount: resolve(base, config.election.serviceAccount) },
-    bucket: { ...config.bucket, ...(caFile === undefined ? {} : { caFile: resolve(base, caFile) }) },
+    bucket: {
+      ...config.bucket,
+      ...(caFile === undefined ? {} : { caFile: resolve(base, caFile) }),
+      ...(credentialsDirectory === undefined ? {} : { credentialsDirectory: resolve(base, credentialsDirectory) }),
+    },
     databases: config.databases.map(({ name, path, walPath }) => ({
       name,
       path: resolve(dataDirectory, path),

@@ -56,6 +56,14 @@ const bucket = z
       description: "S3: `endpoint/bucket/key`. Default: true if there is an endpoint.",
       expected: "true or false",
     }),
+    credentialsDirectory: optionalText(
+      {
+        description:
+          "Folder with the credentials as files: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` (`AWS_SESSION_TOKEN`), or `credentials.json` for GCS; read anew when they change. Default: what the store's SDK finds.",
+        expected: path,
+      },
+      isPath,
+    ),
     caFile: optionalText(
       { description: "PEM file of the CA that signed the store's certificate.", expected: path },
       isPath,
@@ -72,7 +80,7 @@ const bucket = z
   })
   .meta({
     description:
-      "The object store. Credentials are found by the store's own SDK (environment, profile, workload identity), never here.",
+      "The object store. Credentials are found by the store's own SDK (environment, profile, workload identity) or in files, never here.",
   });
 
 const databases = z
