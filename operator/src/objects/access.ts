@@ -2,7 +2,7 @@ import { MEMBERS_MAX, type MetaMasterCluster } from "../../../crds/src/index.js"
 import { labelsOf, namespaceOf, ownedMeta, podName, type Manifest } from "./names.js";
 
 /** Of the chart: lets a member see whether a node is heard from, the evidence that lets it take over before a lease is over. */
-export const MEMBER_CLUSTER_ROLE = "metamaster-member";
+const MEMBER_CLUSTER_ROLE = "metamaster-member";
 
 export function serviceAccount(cluster: MetaMasterCluster): Manifest {
   const { annotations } = cluster.spec.serviceAccount;

@@ -8,7 +8,7 @@ export const CREDENTIALS_DIRECTORY = "/etc/metamaster-credentials";
 export const CA_DIRECTORY = "/etc/metamaster-ca";
 
 /** The sidecar's configuration, as its own schema takes it (docs/reference/configuration.md). */
-export function sidecarConfig({ metadata, spec }: MetaMasterCluster): object {
+function sidecarConfig({ metadata, spec }: MetaMasterCluster): object {
   const { bucket, failover, health } = spec;
   return {
     cluster: metadata.name,

@@ -6,7 +6,7 @@ const CAPABILITIES = ["DAC_OVERRIDE", "KILL", "SYS_PTRACE"];
 type Security = Readonly<Record<string, unknown>>;
 
 /** The master's user, as its container or the pod says it; undefined: only its image knows. */
-export function masterUser(spec: Spec): number | undefined {
+function masterUser(spec: Spec): number | undefined {
   for (const security of securities(spec)) {
     const user = security["runAsUser"];
     if (typeof user === "number") return user;

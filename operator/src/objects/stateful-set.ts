@@ -3,7 +3,7 @@ import { CA_DIRECTORY, CONFIG_DIRECTORY, CONFIG_KEY, CREDENTIALS_DIRECTORY } fro
 import { HTTP_PORT, labelsOf, ownedMeta, selectorLabels, type KubeManifest } from "./names.js";
 import { sidecarSecurity } from "./security.js";
 
-export const DATA_VOLUME = "data";
+const DATA_VOLUME = "data";
 const CONFIG_VOLUME = "metamaster-config";
 const CREDENTIALS_VOLUME = "metamaster-credentials";
 const CA_VOLUME = "metamaster-ca";
@@ -170,7 +170,7 @@ function volumes({ spec, metadata }: MetaMasterCluster): object[] {
 const UNIT_S: Readonly<Record<string, number>> = { ms: 0.001, s: 1, m: 60, h: 3600 };
 
 /** `30s` -> 30, rounded up. */
-export function seconds(duration: string): number {
+function seconds(duration: string): number {
   const [, count = "0", unit = "s"] = /^([0-9]+)(ms|s|m|h)$/.exec(duration) ?? [];
   return Math.ceil(Number(count) * (UNIT_S[unit] ?? 1));
 }

@@ -12,7 +12,7 @@ export interface AwsKeys {
 }
 
 /** Known to the S3 bucket as trouble with credentials. */
-export class CredentialsFileError extends Error {
+class CredentialsFileError extends Error {
   override readonly name = "CredentialsProviderError";
 }
 
