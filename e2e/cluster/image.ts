@@ -66,10 +66,15 @@ export async function busyboxRoot(root: string): Promise<void> {
 
 /** Adds the Node that runs this, as /bin/node, with the libraries that it needs. */
 export async function addNode(root: string): Promise<void> {
-  const { stdout } = await run("ldd", [process.execPath]);
+  await addLibraries(root, process.execPath);
+  await copyTo(process.execPath, join(root, "bin/node"));
+}
+
+/** Adds the shared libraries that a program or a native module needs. */
+export async function addLibraries(root: string, file: string): Promise<void> {
+  const { stdout } = await run("ldd", [file]);
   const libraries = stdout.match(/\/\S+/g) ?? [];
   for (const library of libraries) await copyTo(library, join(root, library));
-  await copyTo(process.execPath, join(root, "bin/node"));
 }
 
 async function copyTo(from: string, to: string): Promise<void> {
