@@ -4,7 +4,7 @@ JEST = node --experimental-vm-modules --no-warnings node_modules/jest/bin/jest.j
 SEEDS ?= 10000
 PROVIDER ?= local
 
-.PHONY: build install test test-tools unit integration kube e2e sim lint format docs demo bench clean help
+.PHONY: build install test test-tools unit integration kube e2e sim lint format docs install.yaml demo bench clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -15,7 +15,8 @@ help:
 	@echo "make lint    types, oxlint, format, dead exports"
 	@echo "make sim     SEEDS=n whole clusters in the seeded simulator"
 	@echo "make bench   the performance table, as ratios"
-	@echo "make docs    regenerate docs/reference"
+	@echo "make docs    regenerate docs/reference, the CustomResourceDefinition and the chart's copy of it"
+	@echo "make install.yaml  regenerate it from the chart (needs Go)"
 
 node_modules/.installed: package-lock.json
 # Not `npm ci`: it refuses a lock file that lacks optional packages of other platforms, and registries may not serve all of them.
@@ -66,6 +67,10 @@ format: install
 docs: build
 	@node dist/sidecar/src/surface/docs/main.js
 	@node dist/crds/src/main.js
+
+# The chart for those who don't use helm.
+install.yaml: build
+	@node dist/e2e/chart/main.js
 
 demo: build
 	@node dist/examples/demo/main.js

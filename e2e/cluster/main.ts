@@ -5,7 +5,7 @@ import { clusterOf } from "./provider.js";
 try {
   // First, because it says at once what this machine lacks.
   if (process.argv[2] === "cluster") await clusterOf().build();
-  await buildPrograms(["kube"], (line) => console.log(line));
+  await buildPrograms(["kube", "helm"], (line) => console.log(line));
 } catch (error) {
   console.error(error instanceof Error ? error.message : String(error));
   process.exitCode = 1;
