@@ -64,7 +64,7 @@ export class Helm {
   }
 }
 
-export function manifestsOf(text: string): Manifest[] {
+function manifestsOf(text: string): Manifest[] {
   return parseAllDocuments(text).flatMap((document) => {
     if (document.errors.length > 0) throw new Error(`not YAML: ${document.errors[0]?.message}`);
     const manifest = document.toJS() as Manifest | null;
