@@ -2,7 +2,7 @@
  * A small key-value metadata master: one RocksDB, HTTP put/get/list. It knows nothing of replication except one call: before it answers a
  * write it asks the sidecar for a barrier (METAMASTER_URL), so what it acknowledged survives the loss of this machine.
  *
- *   node main.js --db DIR --port PORT
+ *   node main.js --db DIR --port PORT [--host ADDRESS]
  */
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import { parseArgs } from "node:util";
@@ -69,7 +69,14 @@ async function serve(
 }
 
 async function main(): Promise<void> {
-  const { values } = parseArgs({ options: { db: { type: "string" }, port: { type: "string", default: "0" } } });
+  const { values } = parseArgs({
+    options: {
+      db: { type: "string" },
+      port: { type: "string", default: "0" },
+      // In a pod: 0.0.0.0.
+      host: { type: "string", default: "127.0.0.1" },
+    },
+  });
   if (values.db === undefined) throw new Error("say where the database is: --db DIR");
   const db = new RocksDB(values.db);
   await db.ready();
@@ -91,11 +98,11 @@ async function main(): Promise<void> {
   };
   process.on("SIGTERM", stop);
   process.on("SIGINT", stop);
-  server.listen(Number(values.port), "127.0.0.1", () => {
+  server.listen(Number(values.port), values.host, () => {
     const address = server.address();
     if (address !== null && typeof address !== "string")
       console.log(
-        `kv-master listens on http://127.0.0.1:${address.port}, epoch ${process.env["METAMASTER_EPOCH"] ?? "-"}`,
+        `kv-master listens on http://${values.host}:${address.port}, epoch ${process.env["METAMASTER_EPOCH"] ?? "-"}`,
       );
   });
 }
