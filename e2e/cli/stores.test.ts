@@ -159,7 +159,9 @@ describe.each(serverNames)("%s, by the command line", (name) => {
     };
     // Not fenced meanwhile.
     const member = make("alpha", { store: await store(), environment, lease: "60s" });
-    await refused(member, 4, /AWS_ACCESS_KEY_ID can't be read/, /Give this process credentials/);
+    const without = await cli(member, "probe");
+    expect(without).toMatchObject({ code: 4, all: expect.stringMatching(/AWS_ACCESS_KEY_ID in \S+ is missing/) });
+    expect(without.all).toContain(`They are taken from ${credentialsDirectory}`);
     mkdirSync(credentialsDirectory);
     writeFileSync(join(credentialsDirectory, "AWS_ACCESS_KEY_ID"), `${accessKey}\n`);
     writeFileSync(join(credentialsDirectory, "AWS_SECRET_ACCESS_KEY"), secretKey);

@@ -1,73 +1,170 @@
-import { readFile, stat } from "node:fs/promises";
+import { open, realpath } from "node:fs/promises";
 import { join } from "node:path";
-import { messageOf } from "../base/errors.js";
+import type { Clock } from "../base/clock.js";
+import { hasCode, messageOf, MetaMasterError } from "../base/errors.js";
+import { errnoOf } from "../base/node-file-errors.js";
+import type { Bucket } from "./bucket.js";
+import { WrappedBucket } from "./wrapped-bucket.js";
 
-/** Files are looked at this often at most: a Secret that is mounted changes within a minute of its own. */
-const LOOK_EVERY_MS = 1000;
+const fileBytesMax = 64 * 1024;
+/** A change is seen this late, unless the store refuses what was read before: then at once. */
+const lookMs = 1000;
+/** The folder is replaced under us while we read; seldom twice. */
+const triesMax = 5;
 
-export interface AwsKeys {
-  readonly accessKeyId: string;
-  readonly secretAccessKey: string;
-  readonly sessionToken?: string;
+/** What the files held at one moment, without white space around it; those that aren't there are left out. */
+export type CredentialFiles = Readonly<Record<string, string>>;
+
+/** The name by which store-errors.ts knows that there are no credentials. */
+export class NoCredentials extends Error {
+  constructor(message: string) {
+    super(message);
+    this.name = "CredentialsProviderError";
+  }
 }
 
-/** Known to the S3 bucket as trouble with credentials. */
-class CredentialsFileError extends Error {
-  override readonly name = "CredentialsProviderError";
-}
-
-/** Contents of a file, read anew whenever it has changed. */
-export class WatchedFile<T> {
+/**
+ * Credentials in the files of a directory, such as a mounted Secret: read again when they change, so that a rotation needs no restart. A Secret's files change all at
+ * once (its link `..data` is replaced); they are read so, too.
+ */
+export class CredentialsDirectory {
   readonly path: string;
-  readonly #nowMs: () => number;
-  readonly #make: () => Promise<T>;
-  #made: { readonly version: string; readonly value: T } | undefined;
-  #lookedMs = -Infinity;
+  readonly #names: readonly string[];
+  readonly #clock: Clock;
+  #version = 0;
+  #readMs = -Infinity;
+  #files: CredentialFiles | undefined;
+  #reading: Promise<CredentialFiles> | undefined;
 
-  /** `make`: reads it. `nowMs`: monotonic. */
-  constructor(path: string, nowMs: () => number, make: () => Promise<T>) {
+  constructor(path: string, names: readonly string[], clock: Clock) {
     this.path = path;
-    this.#nowMs = nowMs;
-    this.#make = make;
+    this.#names = names;
+    this.#clock = clock;
   }
 
-  async value(): Promise<T> {
-    if (this.#made !== undefined && this.#nowMs() - this.#lookedMs < LOOK_EVERY_MS) return this.#made.value;
-    const lookedMs = this.#nowMs();
-    const version = await this.#version();
-    if (this.#made?.version !== version) this.#made = { version, value: await this.#make() };
-    this.#lookedMs = lookedMs;
-    return this.#made.value;
+  /** Another number for other contents. */
+  get version(): number {
+    return this.#version;
   }
 
-  async #version(): Promise<string> {
-    try {
-      const { mtimeMs, ino, size } = await stat(this.path);
-      return `${mtimeMs} ${ino} ${size}`;
-    } catch (error) {
-      throw new CredentialsFileError(`${this.path} can't be read: ${messageOf(error)}`, { cause: error });
+  /** At most a second old; the same object as long as it is the same. Throws what store-errors.ts takes for missing credentials. */
+  async current(): Promise<CredentialFiles> {
+    const files = this.#files;
+    if (files !== undefined && this.#clock.monotonicMs() - this.#readMs < lookMs) return files;
+    return await this.#look();
+  }
+
+  /** Looks at once. */
+  async changedSince(version: number): Promise<boolean> {
+    await this.#reading?.catch(() => undefined);
+    await this.#look();
+    return this.#version !== version;
+  }
+
+  required(files: CredentialFiles, name: string): string {
+    const value = files[name];
+    if (value !== undefined && value !== "") return value;
+    throw new NoCredentials(`The file ${name} in ${this.path} is ${value === undefined ? "missing" : "empty"}.`);
+  }
+
+  #look(): Promise<CredentialFiles> {
+    this.#reading ??= this.#read().finally(() => {
+      this.#reading = undefined;
+    });
+    return this.#reading;
+  }
+
+  async #read(): Promise<CredentialFiles> {
+    const startMs = this.#clock.monotonicMs();
+    const found = await this.#consistent();
+    this.#readMs = startMs;
+    if (this.#files !== undefined && isSame(found, this.#files)) return this.#files;
+    this.#version += 1;
+    this.#files = found;
+    return found;
+  }
+
+  async #consistent(): Promise<CredentialFiles> {
+    for (let tries = 1; ; tries++) {
+      const folder = await this.#folder();
+      const entries = await Promise.all(this.#names.map(async (name) => await this.#file(join(folder, name))));
+      const files = Object.fromEntries(
+        this.#names.flatMap((name, index) => {
+          const text = entries[index];
+          return text === undefined ? [] : [[name, text]];
+        }),
+      );
+      if ((await this.#folder()) === folder || tries === triesMax) return files;
     }
+  }
+
+  /** Where a Secret's files really are. */
+  async #folder(): Promise<string> {
+    try {
+      return await realpath(join(this.path, "..data"));
+    } catch (error) {
+      if (errnoOf(error) === "ENOENT") return this.path;
+      throw this.#unreadable(this.path, error);
+    }
+  }
+
+  async #file(path: string): Promise<string | undefined> {
+    try {
+      const handle = await open(path, "r");
+      try {
+        const { bytesRead, buffer } = await handle.read(Buffer.alloc(fileBytesMax + 1), 0, fileBytesMax + 1);
+        if (bytesRead > fileBytesMax) throw new Error(`it has more than ${fileBytesMax} bytes`);
+        return buffer.toString("utf8", 0, bytesRead).trim();
+      } finally {
+        await handle.close();
+      }
+    } catch (error) {
+      if (errnoOf(error) === "ENOENT") return undefined;
+      throw this.#unreadable(path, error);
+    }
+  }
+
+  #unreadable(path: string, error: unknown): NoCredentials {
+    return new NoCredentials(`${path} can't be read: ${messageOf(error)}`);
   }
 }
 
-/** `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` and, if it is there, `AWS_SESSION_TOKEN`, a file each, as Kubernetes mounts a Secret's keys. */
-export function awsKeys(directory: string, nowMs: () => number): WatchedFile<AwsKeys> {
-  const read = async (name: string): Promise<string> => {
-    const path = join(directory, name);
+/** A call that the store refused is made once more if there are other credentials by now. */
+export function withCredentialsOf(directory: CredentialsDirectory, bucket: Bucket): Bucket {
+  return new WrappedBucket(bucket, async (_info, call, work) => {
+    const { version } = directory;
     try {
-      const text = (await readFile(path, "utf8")).trim();
-      if (text !== "") return text;
+      return await work(call);
     } catch (error) {
-      throw new CredentialsFileError(`${path} can't be read: ${messageOf(error)}`, { cause: error });
+      if (!hasCode(error, "BucketAccessDenied")) throw error;
+      if (!(await hasChanged(directory, version))) throw refused(error, directory);
     }
-    throw new CredentialsFileError(`${path} is empty`);
-  };
-  return new WatchedFile(join(directory, "AWS_ACCESS_KEY_ID"), nowMs, async () => {
-    const [accessKeyId, secretAccessKey] = await Promise.all([
-      read("AWS_ACCESS_KEY_ID"),
-      read("AWS_SECRET_ACCESS_KEY"),
-    ]);
-    const sessionToken = await read("AWS_SESSION_TOKEN").catch(() => undefined);
-    return { accessKeyId, secretAccessKey, ...(sessionToken === undefined ? {} : { sessionToken }) };
+    try {
+      return await work(call);
+    } catch (error) {
+      throw hasCode(error, "BucketAccessDenied") ? refused(error, directory) : error;
+    }
   });
+}
+
+/** What can't be read now has not changed to something better. */
+async function hasChanged(directory: CredentialsDirectory, version: number): Promise<boolean> {
+  try {
+    return await directory.changedSince(version);
+  } catch {
+    return false;
+  }
+}
+
+function refused(error: MetaMasterError, { path }: CredentialsDirectory): MetaMasterError {
+  const { code, kind, message, hint = "", details } = error;
+  return new MetaMasterError(code, kind, message, {
+    cause: error.cause,
+    hint: `${hint} They are taken from ${path}, and read again without a restart once they change there.`.trimStart(),
+    details,
+  });
+}
+
+function isSame(one: CredentialFiles, other: CredentialFiles): boolean {
+  return JSON.stringify(one) === JSON.stringify(other);
 }

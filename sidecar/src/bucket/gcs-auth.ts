@@ -1,5 +1,6 @@
-import { join } from "node:path";
-import { WatchedFile } from "./credentials-directory.js";
+import type { AuthClient } from "google-auth-library";
+import { gcsCredentialsOf, type GcsCredentials } from "./credential-files.js";
+import type { CredentialFiles, CredentialsDirectory } from "./credentials-directory.js";
 
 export interface GcsAuth {
   /** e.g. `https://storage.googleapis.com`, without a slash at its end. */
@@ -13,32 +14,54 @@ export interface GcsAuthSettings {
   readonly endpoint: string | undefined;
   /** Custom endpoints (emulators) are called without credentials, as the SDK does, unless this says otherwise. */
   readonly authenticateCustomEndpoint: boolean;
-  /** Folder with `credentials.json`, read anew when it changes; undefined: the SDK's own chain. */
-  readonly credentialsDirectory: string | undefined;
+  /** In place of the credentials that the SDK finds. */
+  readonly directory: CredentialsDirectory | undefined;
 }
 
 /**
  * Credentials, universe domain and endpoint as @google-cloud/storage finds them. Its requests are not used: they can't be aborted, time-outs
  * don't cut a silent server, and a lost race comes in several shapes (docs/decisions). Loaded only here, so that other buckets don't pay.
  */
-export async function openGcsAuth(settings: GcsAuthSettings, nowMs: () => number): Promise<GcsAuth> {
-  const { endpoint, authenticateCustomEndpoint, credentialsDirectory } = settings;
+export async function openGcsAuth(settings: GcsAuthSettings): Promise<GcsAuth> {
+  const { endpoint, authenticateCustomEndpoint, directory } = settings;
   const { Storage } = await import("@google-cloud/storage");
-  const open = (more: object): InstanceType<typeof Storage> =>
-    new Storage({ ...(endpoint === undefined ? {} : { apiEndpoint: endpoint }), ...more });
-  const storage = open({});
-  const { apiEndpoint, customEndpoint } = storage;
+  const storage = new Storage(endpoint === undefined ? {} : { apiEndpoint: endpoint });
+  const { apiEndpoint, customEndpoint, authClient } = storage;
+  const headersOf = directory === undefined ? undefined : await clientOf(directory);
   const anonymous = customEndpoint && !authenticateCustomEndpoint;
-  const file = credentialsDirectory === undefined ? undefined : join(credentialsDirectory, "credentials.json");
-  const watched =
-    file === undefined ? undefined : new WatchedFile(file, nowMs, async () => open({ keyFilename: file }).authClient);
   return {
     endpoint: apiEndpoint.replace(/\/+$/, ""),
     headers: async () => {
       if (anonymous) return {};
-      const client = watched === undefined ? storage.authClient : await watched.value();
-      const headers = await client.getRequestHeaders(apiEndpoint);
+      const headers = await (headersOf?.() ?? authClient.getRequestHeaders(apiEndpoint));
       return Object.fromEntries(headers.entries());
     },
+  };
+}
+
+/** The scope of @google-cloud/storage for objects. */
+const SCOPE = "https://www.googleapis.com/auth/devstorage.read_write";
+
+/** A client for what the directory holds, made anew when that changes; its token is kept and renewed by the SDK. */
+async function clientOf(directory: CredentialsDirectory): Promise<() => Promise<Headers>> {
+  const { JWT, UserRefreshClient, IdentityPoolClient } = await import("google-auth-library");
+  const make = (credentials: GcsCredentials): AuthClient => {
+    if (credentials.type === "service_account") {
+      const { client_email: email, private_key: key, private_key_id: keyId } = credentials;
+      return new JWT({ email, key, ...(keyId === undefined ? {} : { keyId }), scopes: [SCOPE] });
+    }
+    if (credentials.type === "authorized_user") {
+      const { client_id: clientId, client_secret: clientSecret, refresh_token: refreshToken } = credentials;
+      return new UserRefreshClient({ clientId, clientSecret, refreshToken });
+    }
+    const client = new IdentityPoolClient(credentials);
+    client.scopes = [SCOPE];
+    return client;
+  };
+  let made: { readonly of: CredentialFiles; readonly client: AuthClient } | undefined;
+  return async () => {
+    const files = await directory.current();
+    if (made?.of !== files) made = { of: files, client: make(gcsCredentialsOf(directory, files)) };
+    return await made.client.getRequestHeaders();
   };
 }

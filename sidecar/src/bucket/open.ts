@@ -4,14 +4,15 @@ import type { Clock } from "../base/clock.js";
 import { MetaMasterError, messageOf } from "../base/errors.js";
 import type { Random } from "../base/random.js";
 import type { Bucket } from "./bucket.js";
-import { awsKeys } from "./credentials-directory.js";
+import { CredentialsDirectory, withCredentialsOf } from "./credentials-directory.js";
+import { GCS_CREDENTIAL_FILES, S3_CREDENTIAL_FILES, s3CredentialsOf } from "./credential-files.js";
 import { FileBucket } from "./file-bucket.js";
 import { normalizePrefix } from "./keys.js";
 import type { RetryComponents } from "./retry.js";
 import { scrub } from "./store-errors.js";
 import { transferDefaults } from "./transfer.js";
 
-/** Where the bucket is and how to talk to it. Credentials are never here: they come from the SDK's own default chain, or from files. */
+/** Where the bucket is and how to talk to it. Credentials are never here: they come from the SDK's own default chain, or from a folder's files. */
 export interface BucketConfig {
   /** `s3://bucket/prefix`, `gs://bucket/prefix` or `file:///absolute/folder`. */
   readonly url: string;
@@ -22,7 +23,7 @@ export interface BucketConfig {
   readonly endpoint?: string | undefined;
   /** S3: `endpoint/bucket/key` in place of `bucket.endpoint/key`. Default: true if there is an endpoint. */
   readonly forcePathStyle?: boolean | undefined;
-  /** Folder with the credentials' files (`AWS_ACCESS_KEY_ID` ..., `credentials.json`), read anew when they change. Default: the SDK's own chain. */
+  /** Folder of files with the credentials, in place of the SDK's chain: credential-files.ts; read again when they change. */
   readonly credentialsDirectory?: string | undefined;
   /** PEM file of the CA that signed the store's certificate. */
   readonly caFile?: string | undefined;
@@ -80,6 +81,7 @@ async function openS3(config: BucketConfig, url: URL, components: OpenComponents
   const endpoint = checkedEndpoint(config);
   const [{ openS3Sdk }, { S3Bucket }] = await Promise.all([import("./s3-sdk.js"), import("./s3-bucket.js")]);
   const { maxSockets, ...parts } = partsOf(config, 5 << 20);
+  const directory = directoryOf(config, S3_CREDENTIAL_FILES, components.clock);
   const api = await openS3Sdk({
     bucket,
     region: config.region ?? (endpoint === undefined ? undefined : (process.env["AWS_REGION"] ?? "us-east-1")),
@@ -89,12 +91,12 @@ async function openS3(config: BucketConfig, url: URL, components: OpenComponents
     checksums: config.checksums ?? "WHEN_REQUIRED",
     maxSockets,
     connectMs: 10_000,
-    keys:
-      config.credentialsDirectory === undefined
-        ? undefined
-        : awsKeys(config.credentialsDirectory, () => components.clock.monotonicMs()),
+    credentials:
+      directory === undefined ? undefined : async () => s3CredentialsOf(directory, await directory.current()),
   });
-  return new S3Bucket({ url: `s3://${bucket}/${prefix}`, prefix, ...transferOf(config), ...parts }, components, api);
+  const settings = { url: `s3://${bucket}/${prefix}`, prefix, ...transferOf(config), ...parts };
+  const opened = new S3Bucket(settings, components, api);
+  return directory === undefined ? opened : withCredentialsOf(directory, opened);
 }
 
 async function openGcs(config: BucketConfig, url: URL, components: OpenComponents): Promise<Bucket> {
@@ -107,17 +109,21 @@ async function openGcs(config: BucketConfig, url: URL, components: OpenComponent
     import("../base/http-transport.js"),
   ]);
   const { maxSockets, ...parts } = partsOf(config, partAlign);
-  const auth = await openGcsAuth(
-    {
-      endpoint,
-      authenticateCustomEndpoint: config.authenticateCustomEndpoint ?? false,
-      credentialsDirectory: config.credentialsDirectory,
-    },
-    () => components.clock.monotonicMs(),
-  );
+  const directory = directoryOf(config, GCS_CREDENTIAL_FILES, components.clock);
+  const { authenticateCustomEndpoint = false } = config;
+  const auth = await openGcsAuth({ endpoint, authenticateCustomEndpoint, directory });
   const transport = new HttpTransport({ ca: await readCa(config.caFile), maxSockets });
   const settings = { url: `gs://${bucket}/${prefix}`, prefix, ...transferOf(config), ...parts };
-  return new GcsBucket(settings, components, new GcsApi(bucket, auth, transport));
+  const opened = new GcsBucket(settings, components, new GcsApi(bucket, auth, transport));
+  return directory === undefined ? opened : withCredentialsOf(directory, opened);
+}
+
+function directoryOf(
+  { credentialsDirectory: path }: BucketConfig,
+  names: readonly string[],
+  clock: Clock,
+): CredentialsDirectory | undefined {
+  return path === undefined ? undefined : new CredentialsDirectory(path, names, clock);
 }
 
 function parseUrl(text: string): URL {

@@ -2,7 +2,7 @@ import { Agent as HttpAgent } from "node:http";
 import { Agent as HttpsAgent } from "node:https";
 import { Readable } from "node:stream";
 import type { PutObjectCommand, S3Client } from "@aws-sdk/client-s3";
-import type { AwsKeys, WatchedFile } from "./credentials-directory.js";
+import type { S3Credentials } from "./credential-files.js";
 import type { S3Api, S3Upload } from "./s3-api.js";
 
 export interface S3SdkSettings {
@@ -17,8 +17,8 @@ export interface S3SdkSettings {
   readonly checksums: "WHEN_REQUIRED" | "WHEN_SUPPORTED";
   readonly maxSockets: number;
   readonly connectMs: number;
-  /** In place of the SDK's own chain. */
-  readonly keys: WatchedFile<AwsKeys> | undefined;
+  /** Asked before each request; undefined: the SDK's own chain. */
+  readonly credentials: (() => Promise<S3Credentials>) | undefined;
 }
 
 const silent = (): void => undefined;
@@ -27,16 +27,18 @@ const noLog = { trace: silent, debug: silent, info: silent, warn: silent, error:
 
 type Sdk = typeof import("@aws-sdk/client-s3");
 
-/** The AWS SDK behind S3Api; credentials by its own default chain. Loaded only here, so that other buckets don't pay for it. */
+/** The AWS SDK behind S3Api; credentials by its own default chain or ours. Loaded only here, so that other buckets don't pay for it. */
 export async function openS3Sdk(settings: S3SdkSettings): Promise<S3Api> {
   const sdk = await import("@aws-sdk/client-s3");
-  const { region, endpoint, ca, maxSockets, keys } = settings;
+  const { region, endpoint, ca, maxSockets, credentials } = settings;
   const agent = { keepAlive: true, maxSockets, scheduling: "lifo" as const };
   const client = new sdk.S3Client({
     ...(region === undefined ? {} : { region }),
     ...(endpoint === undefined ? {} : { endpoint }),
-    // Over at once, so that the SDK asks each time: whether they have changed is known to us.
-    ...(keys === undefined ? {} : { credentials: async () => ({ ...(await keys.value()), expiration: new Date() }) }),
+    // What has expired the SDK asks for again: our own answer is as fresh as it should be.
+    ...(credentials === undefined
+      ? {}
+      : { credentials: async () => ({ ...(await credentials()), expiration: new Date(0) }) }),
     forcePathStyle: settings.forcePathStyle,
     requestChecksumCalculation: settings.checksums,
     responseChecksumValidation: "WHEN_REQUIRED",

@@ -1,6 +1,6 @@
 import { rm, writeFile } from "node:fs/promises";
 import { LinuxProcesses } from "../../base/linux-processes.js";
-import { isKind, messageOf, messageWithHint } from "../../base/errors.js";
+import { hasCode, isKind, messageOf, messageWithHint } from "../../base/errors.js";
 import { fileError } from "../../base/node-file-errors.js";
 import type { Logger } from "../../base/log.js";
 import { probeBucket } from "../../bucket/probe.js";
@@ -145,9 +145,14 @@ async function reach(
   }
 }
 
+/** Wrong ones may be replaced where they are read again. */
+function awaitsCredentials(error: unknown, { bucket }: LoadedConfig["config"]): boolean {
+  return bucket.credentialsDirectory !== undefined && hasCode(error, "BucketAccessDenied");
+}
+
 /** What waiting may cure is waited for, said each time; the rest is thrown. Undefined: told to stop. */
 async function untilReached(
-  { system, logger }: RunParts,
+  { config, system, logger }: RunParts,
   served: RunningMember,
   signal: AbortSignal,
   work: () => Promise<History>,
@@ -157,7 +162,7 @@ async function untilReached(
       return await work();
     } catch (error) {
       if (signal.aborted) return undefined;
-      if (!isKind(error, "transient")) throw error;
+      if (!isKind(error, "transient") && !awaitsCredentials(error, config)) throw error;
       served.trouble = messageWithHint(error);
       const pauseMs = Math.min(PAUSE_MS_MAX, STEP_MS * tries);
       logger.warn({ err: error, tries }, `the bucket can't be reached yet: ${messageOf(error)}`);

@@ -123,7 +123,12 @@ function electionIssues({ cluster, election }: Config): PlainIssue[] {
 /** A bucket in the data directory would be swept away by the first restore. */
 function bucketIssues({ bucket, dataDirectory }: Config, base: string): PlainIssue[] {
   const url = new URL(bucket.url);
-  if (url.protocol !== "file:" || url.host !== "") return [];
+  if (url.protocol !== "file:") return [];
+  if (bucket.credentialsDirectory !== undefined) {
+    const message = "is for s3:// and gs:// only; leave it out";
+    return [{ path: ["bucket", "credentialsDirectory"], message }];
+  }
+  if (url.host !== "") return [];
   const data = resolve(base, dataDirectory);
   const folder = fileURLToPath(url);
   if (!isWithin(data, folder) && !isWithin(folder, data)) return [];

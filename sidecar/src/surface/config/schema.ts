@@ -59,7 +59,7 @@ const bucket = z
     credentialsDirectory: optionalText(
       {
         description:
-          "Folder with the credentials as files: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` (`AWS_SESSION_TOKEN`), or `credentials.json` for GCS; read anew when they change. Default: what the store's SDK finds.",
+          "Folder with the credentials as files: `AWS_ACCESS_KEY_ID`, `AWS_SECRET_ACCESS_KEY` (`AWS_SESSION_TOKEN`), or `credentials.json` for GCS; read anew when they change or are refused. Default: what the store's SDK finds.",
         expected: path,
       },
       isPath,
