@@ -1,11 +1,11 @@
-import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, rmSync, statSync } from "node:fs";
+import { spawn, spawnSync } from "node:child_process";
+import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, jest, test } from "@jest/globals";
 import { keys, put } from "./key-value.js";
 import { gone, MasterContainer, sidecarUrl } from "./master-container.js";
-import { KV_MASTER, MemberProcess, until, type MemberOptions } from "./member-process.js";
+import { KV_MASTER, MemberProcess, METAMASTER, until, type MemberOptions } from "./member-process.js";
 
 jest.setTimeout(180_000);
 
@@ -149,6 +149,51 @@ test("a switchover: the old primary's master is ended in order, and can't be ope
   expect(await b.member.cli("switchover", "--to", "alpha")).toMatchObject({ code: 0 });
   expect(await rowsOf(a.member)).toEqual(["a", "b"]);
 });
+
+const asRoot = process.getuid?.() === 0 ? test : test.skip;
+asRoot(
+  "a pod deleted by force that still runs: its successor on the same volume, in a process namespace of its own, waits for its end",
+  async () => {
+    const a = pod("alpha", { lease: "60s" });
+    await a.member.untilRole("Primary");
+    await write(a.member, "a");
+    const log = openSync(join(root, "successor.log"), "a");
+    const said = (): string => readFileSync(join(root, "successor.log"), "utf8");
+    const command = [process.execPath, METAMASTER, "sidecar", "--config", a.member.config];
+    const successor = spawn("unshare", ["--pid", "--fork", "--mount-proc", "--kill-child", ...command], {
+      stdio: ["ignore", log, log],
+    });
+    closeSync(log);
+    const ended = new Promise((resolve) => successor.once("exit", resolve));
+    try {
+      const waits = async (): Promise<true | undefined> => (said().includes("waiting for its end") ? true : undefined);
+      await until("it waits", waits, said);
+      await write(a.member, "b");
+      expect((await a.member.status())?.["role"]).toBe("Primary");
+      await a.master.stop();
+      expect(await a.member.stop()).toEqual({ code: 0, signal: null });
+      await until("it goes on", async () => (said().includes("answers on http") ? true : undefined), said);
+      const b = masterOf(a.member);
+      await a.member.untilRole("Primary");
+      await until("it opens its database", async () => (b.starts > 0 ? true : undefined), said);
+      expect(await keys(await lastMasterUrl(a.member))).toEqual(["a", "b"]);
+    } finally {
+      successor.kill("SIGKILL");
+      await ended;
+    }
+  },
+);
+
+/** Of the master that was started last, once it listens. */
+async function lastMasterUrl(member: MemberProcess): Promise<string> {
+  return await until("the new master listens", async () => {
+    const url = await member.masterUrl();
+    return await fetch(`${url}/list`).then(
+      () => url,
+      () => undefined,
+    );
+  });
+}
 
 test("the gate says why it is shut; `run` has none", async () => {
   const a = pod("alpha");

@@ -4,6 +4,7 @@ import {
   mkdtempSync,
   openSync,
   readdirSync,
+  rmdirSync,
   rmSync,
   statSync,
   writeFileSync,
@@ -59,7 +60,25 @@ test("nothing can be opened where it stands, also where there is no database yet
   bar.raise();
   expect(() => openSync(lock, "w")).toThrow("EISDIR");
   bar.lower();
-  expect(readdirSync(path)).toEqual([]);
+  expect(statSync(lock).isFile()).toBe(true);
+  expect(readdirSync(path)).toEqual(["LOCK"]);
+  expect(readdirSync(join(root, "locks"))).toEqual([]);
+});
+
+test("lowered, the same LOCK is there again: whoever holds it unseen keeps others out; of several the last one", () => {
+  mkdirSync(path);
+  const inodes = [1, 2].map(() => {
+    writeFileSync(lock, "");
+    const { ino } = statSync(lock);
+    bar.raise();
+    // As somebody does who makes it anew.
+    rmdirSync(lock);
+    return ino;
+  });
+  bar.raise();
+  expect(readdirSync(join(root, "locks"))).toHaveLength(2);
+  bar.lower();
+  expect(statSync(lock).ino).toBe(inodes[1]);
   expect(readdirSync(join(root, "locks"))).toEqual([]);
 });
 

@@ -1,5 +1,6 @@
 import {
   existsSync,
+  linkSync,
   lstatSync,
   mkdirSync,
   readdirSync,
@@ -9,7 +10,7 @@ import {
   unlinkSync,
   type BigIntStats,
 } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { MetaMasterError } from "../base/errors.js";
 import { holdersOf, type LockHolder } from "./lock-holders.js";
 import { isSystemError } from "./process-group.js";
@@ -55,11 +56,14 @@ export class LockBar {
     if (holder !== undefined) {
       throw new MetaMasterError("MasterStillRunning", "conflict", `process ${holder.pid} still holds ${holder.path}`);
     }
-    for (const path of this.#shelved()) unlinkSync(path);
-    for (const { path } of this.#databases) {
+    const shelved = this.#shelved();
+    for (const { name, path } of this.#databases) {
       const lock = join(path, "LOCK");
       if (isDirectory(lock)) rmdirSync(lock);
+      const [last] = shelved.filter((each) => this.#nameOf(each) === name);
+      if (last !== undefined) putBack(last, lock);
     }
+    for (const each of shelved) unlinkSync(each);
   }
 
   /** Processes that hold a `LOCK`, be it one on the shelf. */
@@ -96,8 +100,28 @@ export class LockBar {
     }
   }
 
+  /** The ones put aside last come first. */
   #shelved(): string[] {
-    return existsSync(this.#shelf) ? readdirSync(this.#shelf).map((name) => join(this.#shelf, name)) : [];
+    if (!existsSync(this.#shelf)) return [];
+    const paths = readdirSync(this.#shelf).map((name) => join(this.#shelf, name));
+    const changed = new Map(paths.map((path) => [path, statSync(path, { bigint: true }).ctimeNs]));
+    return paths.toSorted((a, b) => ((changed.get(a) ?? 0n) > (changed.get(b) ?? 0n) ? -1 : 1));
+  }
+
+  /** Of a database, without the inode's number. */
+  #nameOf(shelved: string): string {
+    return basename(shelved).replace(/-\d+$/, "");
+  }
+}
+
+/**
+ * The same file, not a new one: a process that still holds it, of another PID namespace and so not seen, keeps everybody else out as RocksDB meant it. If there is a new one already, that one counts.
+ */
+function putBack(shelved: string, lock: string): void {
+  try {
+    linkSync(shelved, lock);
+  } catch (error) {
+    if (!isSystemError(error, "EEXIST")) throw error;
   }
 }
 

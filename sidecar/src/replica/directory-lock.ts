@@ -14,8 +14,7 @@ interface Holder extends ProcessIdentity {
 
 /**
  * `<data>/.metamaster/lock` keeps two sidecars off one directory: made whole beside it and put in place by link(2), which replaces nothing. One whose
- * process is gone is taken over. Processes in other PID namespaces can't be seen: of two containers that share a volume the log's fence and RocksDB's own
- * LOCK take care.
+ * process is gone is taken over. Processes in other PID namespaces can't be seen by it: of two containers that share a volume a socket tells (base/presence.ts).
  */
 export class DirectoryLock {
   readonly #fs: FileSystem;
@@ -56,6 +55,12 @@ export class DirectoryLock {
       await lock.#removeStale(found, nonce);
     }
     throw inUse(folders, parseHolder((await lock.#read()) ?? ""));
+  }
+
+  /** The error for a directory that somebody is known to use. */
+  static async inUse(fs: FileSystem, folders: LocalFolders): Promise<MetaMasterError> {
+    const found = await new DirectoryLock(fs, folders, "").#read();
+    return inUse(folders, parseHolder(found ?? ""));
   }
 
   /** Throws `DirectoryInUse` if the lock is not this run's any more (two took over a stale one at the same instant). */

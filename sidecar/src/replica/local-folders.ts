@@ -4,6 +4,8 @@ export class LocalFolders {
   /** What this directory is, and where in history (state.ts). */
   readonly state: string;
   readonly lock: string;
+  /** Of the socket of the process that uses the directory (base/presence.ts). */
+  readonly alive: string;
   /** Tables on their way, by digest; survives a kill so that nothing is fetched twice. */
   readonly incoming: string;
   /** New contents before they are renamed into place. */
@@ -17,6 +19,7 @@ export class LocalFolders {
     this.root = `${dataDirectory}/.metamaster`;
     this.state = `${this.root}/state.json`;
     this.lock = `${this.root}/lock`;
+    this.alive = `${this.root}/alive`;
     this.incoming = `${this.root}/incoming`;
     this.staging = `${this.root}/staging`;
     this.links = `${this.root}/links`;

@@ -2,6 +2,7 @@ import { rm, writeFile } from "node:fs/promises";
 import { LinuxProcesses } from "../../base/linux-processes.js";
 import { hasCode, isKind, messageOf, messageWithHint } from "../../base/errors.js";
 import { fileError } from "../../base/node-file-errors.js";
+import { Presence, untilAbsent } from "../../base/presence.js";
 import type { Logger } from "../../base/log.js";
 import { probeBucket } from "../../bucket/probe.js";
 import { openCluster } from "../../log/cluster-identity.js";
@@ -18,7 +19,7 @@ import { httpFile, loopbackFor } from "../http/client.js";
 import { httpDefaults, MemberHttp } from "../http/server.js";
 import { MemberMetrics } from "../metrics/member-metrics.js";
 import { historyOf, type History } from "./history.js";
-import { openKubernetes } from "./kubernetes.js";
+import { openKubernetes, type Kubernetes } from "./kubernetes.js";
 import type { MasterMaker } from "./master.js";
 import { composeMember } from "./member.js";
 import { keepPod } from "./pod.js";
@@ -37,7 +38,11 @@ export interface RunParts {
   readonly onComposed: (member: Member, master: Master) => void;
 }
 
+const stoppedEarly: MemberEnd = { reason: "Stopped", masterExit: undefined, unshipped: false };
+
 const PAUSE_MS_MAX = 10_000;
+const CLAIM_TRIES = 3;
+const CLAIM_PAUSE_MS = 100;
 const LEFT_MASTER_KILL_MS = 10_000;
 const STEP_MS = 1000;
 
@@ -48,6 +53,28 @@ export async function runMember(parts: RunParts, signal: AbortSignal): Promise<M
   const nonce = Buffer.from(system.random.bytes(16)).toString("hex");
   const folders = new LocalFolders(config.dataDirectory);
   const processes = await LinuxProcesses.open(system.fs, process.pid);
+  const presence = await settleIn(parts, folders, nonce, signal);
+  if (presence === undefined) return stoppedEarly;
+  try {
+    return await runAlone(parts, { kubernetes, nonce, folders, processes }, signal);
+  } finally {
+    await presence.leave();
+  }
+}
+
+interface Home {
+  readonly kubernetes: Kubernetes | undefined;
+  readonly nonce: string;
+  readonly folders: LocalFolders;
+  readonly processes: LinuxProcesses;
+}
+
+async function runAlone(
+  parts: RunParts,
+  { kubernetes, nonce, folders, processes }: Home,
+  signal: AbortSignal,
+): Promise<MemberEnd> {
+  const { config, system, logger } = parts;
   const lock = await DirectoryLock.acquire(system.fs, folders, processes, nonce, logger);
   const metrics = new MemberMetrics(productVersion());
   const facts = {
@@ -68,7 +95,7 @@ export async function runMember(parts: RunParts, signal: AbortSignal): Promise<M
     // A container beside us may run already, beside a member that was killed: what it writes nobody vouches for.
     if (gate !== undefined) await endLeftMaster(master, config, logger);
     const history = await untilReached(parts, served, signal, () => reach(parts, folders, metrics, signal));
-    if (history === undefined) return { reason: "Stopped", masterExit: undefined, unshipped: false };
+    if (history === undefined) return stoppedEarly;
     const run = { member: config.member, nonce, bootId: processes.self.bootId };
     const composed = composeMember({ ...parts, metrics, history, run, master, kubernetes });
     metrics.watch({
@@ -100,6 +127,41 @@ export async function runMember(parts: RunParts, signal: AbortSignal): Promise<M
     await http.close();
     await rm(httpFile(config.dataDirectory), { force: true });
     await lock.release();
+  }
+}
+
+/**
+ * Makes this process the one of the directory. In a pod it waits for another one to end: a pod that was deleted by force may still run while its successor starts on the same machine,
+ * and volume. Undefined: told to stop.
+ */
+async function settleIn(
+  { system, logger, master }: RunParts,
+  folders: LocalFolders,
+  nonce: string,
+  signal: AbortSignal,
+): Promise<Pick<Presence, "leave"> | undefined> {
+  await system.fs.makeDirectory(folders.root);
+  await system.fs.makeDirectory(folders.alive);
+  for (let tries = 1; ; tries++) {
+    const presence = await Presence.claim(folders.alive, `${nonce}-${tries}`);
+    if (presence === "unsupported") {
+      logger.warn({}, `${folders.alive} takes no sockets: another container with this volume would not be noticed`);
+      return { leave: async () => undefined };
+    }
+    if (presence !== "taken") return presence;
+    try {
+      if (tries > CLAIM_TRIES) {
+        const inUse = await DirectoryLock.inUse(system.fs, folders);
+        if (master.gate === undefined) throw inUse;
+        logger.warn({}, `${inUse.message} It may be of a pod that is going; waiting for its end.`);
+        await untilAbsent(folders.alive, signal);
+      }
+      // Two who came at the same moment refuse each other.
+      await system.clock.sleep(CLAIM_PAUSE_MS * system.random.float(), signal);
+    } catch (error) {
+      if (signal.aborted) return undefined;
+      throw error;
+    }
   }
 }
 

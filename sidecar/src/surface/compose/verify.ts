@@ -1,4 +1,5 @@
 import { LinuxProcesses } from "../../base/linux-processes.js";
+import { isPresent } from "../../base/presence.js";
 import type { Logger } from "../../base/log.js";
 import { DirectoryLock } from "../../replica/directory-lock.js";
 import { StateStore } from "../../replica/state.js";
@@ -18,6 +19,11 @@ export async function verifyLocal(
 ): Promise<VerifyReport> {
   const processes = await LinuxProcesses.open(system.fs, process.pid);
   const nonce = Buffer.from(system.random.bytes(16)).toString("hex");
+  await tools.fs.makeDirectory(tools.folders.root);
+  await tools.fs.makeDirectory(tools.folders.alive);
+  if (await isPresent(tools.folders.alive)) {
+    throw await DirectoryLock.inUse(system.fs, tools.folders);
+  }
   const lock = await DirectoryLock.acquire(system.fs, tools.folders, processes, nonce, logger);
   try {
     return await verifyDirectory(tools, history.snapshots, new StateStore(system.fs, tools.folders), signal);
