@@ -1,17 +1,17 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { readFile } from "node:fs/promises";
+import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, jest, test } from "@jest/globals";
 import { startApiServer, type ApiServer } from "../cluster/api-server.js";
 import { keys, put } from "./key-value.js";
-import { MemberProcess, until } from "./member-process.js";
+import { until, type MemberProcess } from "./member-process.js";
+import { PodObjects } from "./pod-objects.js";
 
 // Real members as users run them, elected through a Lease of a real API server with the rights of docs/reference/permissions.md and no others.
 jest.setTimeout(180_000);
 
 let server: ApiServer;
-let token: string;
+let pods: PodObjects;
 let root: string;
 let members: MemberProcess[];
 
@@ -24,12 +24,7 @@ const rules = [
 
 beforeAll(async () => {
   server = await startApiServer();
-  const kubeconfig = await readFile(await server.kubeconfigOf("default", "member"), "utf8");
-  token = /token"?: "?([^"\s]+)/.exec(kubeconfig)?.[1] ?? "";
-  const metadata = { name: "member", namespace: "default" };
-  const role = { apiVersion: "rbac.authorization.k8s.io/v1", kind: "Role", metadata, rules };
-  await server.kubectl(["apply", "-f", "-"], JSON.stringify(role));
-  await server.kubectl(["create", "rolebinding", "member", "--role=member", "--serviceaccount=default:member"]);
+  pods = await PodObjects.create(server, rules);
 }, 30 * 60_000);
 
 afterAll(async () => {
@@ -43,35 +38,14 @@ beforeEach(() => {
 
 afterEach(async () => {
   for (const member of members) await member.end();
-  await server.kubectl(["delete", "pods,leases", "--all", "--force", "--grace-period=0"]);
+  await pods.clear();
   rmSync(root, { recursive: true, force: true });
 });
 
-/** A member in a pod that is an object only. */
 async function make(name: string, lease = "4s"): Promise<MemberProcess> {
-  const metadata = { name, namespace: "default", labels: { "metamaster.io/cluster": "test" } };
-  const pod = { apiVersion: "v1", kind: "Pod", metadata, spec: { containers: [{ name: "master", image: "x" }] } };
-  await server.kubectl(["apply", "-f", "-"], JSON.stringify(pod));
-  const serviceAccount = join(root, `${name}-account`);
-  mkdirSync(serviceAccount);
-  writeFileSync(join(serviceAccount, "token"), token);
-  writeFileSync(join(serviceAccount, "ca.crt"), server.ca);
-  writeFileSync(join(serviceAccount, "namespace"), "default");
-  const { hostname, port } = new URL(server.url);
-  const environment = {
-    KUBERNETES_SERVICE_HOST: hostname,
-    KUBERNETES_SERVICE_PORT: port,
-    METAMASTER_ELECTION_TYPE: "Lease",
-    METAMASTER_ELECTION_POD_UID: await uidOf(name),
-    METAMASTER_ELECTION_SERVICE_ACCOUNT: serviceAccount,
-  };
-  const member = new MemberProcess({ name, root, lease, environment });
+  const member = await pods.member(root, name, lease);
   members.push(member);
   return member;
-}
-
-function uidOf(pod: string): Promise<string> {
-  return server.kubectl(["get", "pod", pod, "-o", "jsonpath={.metadata.uid}"]);
 }
 
 async function holder(): Promise<string> {
@@ -97,14 +71,14 @@ test("a killed primary is followed, nothing acknowledged is lost, pods bear thei
   const beta = await make("beta");
   beta.startKeyValueMaster();
   await beta.untilRole("Standby");
-  expect(await holder()).toMatch(new RegExp(`^${await uidOf("alpha")}_[0-9a-f]{32}$`));
+  expect(await holder()).toMatch(new RegExp(`^${await pods.uidOf("alpha")}_[0-9a-f]{32}$`));
   await untilLabel("alpha", "primary");
   await untilLabel("beta", "standby");
   await put(await alpha.masterUrl(), "first", "1");
   alpha.signal("SIGKILL");
   await beta.untilRole("Primary");
   await untilLabel("beta", "primary");
-  expect(await holder()).toContain(await uidOf("beta"));
+  expect(await holder()).toContain(await pods.uidOf("beta"));
   await put(await beta.masterUrl(), "second", "2");
   alpha.startKeyValueMaster();
   await alpha.untilRole("Standby");
@@ -134,7 +108,7 @@ test("a sidecar that is restarted in place does not wait for its own lease", asy
   alpha.startKeyValueMaster();
   await alpha.untilRole("Primary");
   expect(await holder()).not.toBe(before);
-  expect(await holder()).toContain(await uidOf("alpha"));
+  expect(await holder()).toContain(await pods.uidOf("alpha"));
 });
 
 test("the API server away for longer than the lease: the master is stopped, and serves again when it is back", async () => {

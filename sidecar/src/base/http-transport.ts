@@ -32,7 +32,8 @@ export class HttpTransport {
     signal.throwIfAborted();
     const length = body.reduce((sum, part) => sum + part.length, 0);
     const secure = url.protocol === "https:";
-    const hasBody = method === "POST" || method === "PUT" || method === "PATCH";
+    // Without it node sends the body of a DELETE unframed, and the server takes the request for one without a body.
+    const hasBody = length > 0 || method === "POST" || method === "PUT" || method === "PATCH";
     const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
     const request = (secure ? httpsRequest : httpRequest)(url, {
       method,

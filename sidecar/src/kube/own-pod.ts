@@ -7,6 +7,11 @@ const podsMax = 500;
 
 type PodResource = KubeResource & { readonly namespace: string; readonly name: string };
 
+interface Sibling {
+  readonly labels: Readonly<Record<string, unknown>>;
+  readonly isGoing: boolean;
+}
+
 /** The pod that this process runs in, known by its UID; its name is looked up once. */
 export class OwnPod {
   readonly #client: KubeClient;
@@ -41,6 +46,17 @@ export class OwnPod {
     }
   }
 
+  /** Another pod of the cluster; undefined: there is none of that name. */
+  async sibling(name: string, signal: AbortSignal): Promise<Sibling | undefined> {
+    const pod = (await this.#all(signal)).find((each) => field(each, "metadata", "name") === name);
+    if (pod === undefined) return undefined;
+    const labels = field(pod, "metadata", "labels");
+    return {
+      labels: isObject(labels) ? labels : {},
+      isGoing: field(pod, "metadata", "deletionTimestamp") !== undefined,
+    };
+  }
+
   /** Its annotations now and whenever the pod changes, until `signal` aborts or something fails. */
   async *annotations(forMs: number, signal: AbortSignal): AsyncGenerator<Readonly<Record<string, unknown>>> {
     const resource = await this.#resource(signal);
@@ -65,16 +81,17 @@ export class OwnPod {
     return { group: "", version: "v1", resource: "pods", namespace: this.#client.namespace, name: this.#name };
   }
 
+  /** The cluster's pods. */
+  async #all(signal: AbortSignal): Promise<readonly unknown[]> {
+    const { namespace } = this.#client;
+    const pods = { group: "", version: "v1", resource: "pods", namespace };
+    return await this.#client.list(pods, this.#selector, podsMax, signal);
+  }
+
   async #find(signal: AbortSignal): Promise<string> {
     const { namespace } = this.#client;
-    const pods = await this.#client.list(
-      { group: "", version: "v1", resource: "pods", namespace },
-      this.#selector,
-      podsMax,
-      signal,
-    );
     const name = field(
-      pods.find((pod) => field(pod, "metadata", "uid") === this.#uid),
+      (await this.#all(signal)).find((pod) => field(pod, "metadata", "uid") === this.#uid),
       "metadata",
       "name",
     );

@@ -6,6 +6,7 @@ import type { Gate } from "../../member/gate.js";
 import type { Member } from "../../member/member.js";
 import type { Role } from "../../member/roles.js";
 import type { LoadedConfig } from "../config/load.js";
+import { ROLE_LABEL } from "./role-label.js";
 
 /** Set on the primary's pod by whoever wants another member (the name of its pod) to be primary. */
 const SWITCHOVER_TO = "metamaster.io/switchover-to";
@@ -93,11 +94,20 @@ async function heedSwitchovers(parts: PodParts, signal: AbortSignal): Promise<vo
     if (typeof to !== "string" || to === done) continue;
     done = to;
     if (to === "" || to === member.status.member) continue;
-    const refused = await handOver(parts, to, signal);
+    const refused = (await whyNot(parts, to, signal)) ?? (await handOver(parts, to, signal));
     if (refused === undefined) return;
     await pod.annotate({ [SWITCHOVER_TO]: null, [SWITCHOVER_REFUSED]: refused.slice(0, REASON_LENGTH_MAX) }, signal);
     done = undefined;
   }
+}
+
+/** Why nothing is to be begun: ending the master for nobody would only cost time. */
+async function whyNot({ pod }: PodParts, to: string, signal: AbortSignal): Promise<string | undefined> {
+  const target = await pod.sibling(to, signal);
+  if (target === undefined) return `There is no pod ${to} in this cluster.`;
+  if (target.isGoing) return `The pod ${to} is about to go.`;
+  if (target.labels[ROLE_LABEL] === "standby") return undefined;
+  return `The pod ${to} is no standby: it has not the label ${ROLE_LABEL}=standby.`;
 }
 
 /** Why not; undefined: it is done. */

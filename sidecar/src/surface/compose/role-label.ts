@@ -5,7 +5,7 @@ import type { Logger } from "../../base/log.js";
 import type { Role, RoleBoard } from "../../member/roles.js";
 import type { OwnPod } from "../../kube/own-pod.js";
 
-const ROLE_LABEL = "metamaster.io/role";
+export const ROLE_LABEL = "metamaster.io/role";
 const complaint = `this pod's label ${ROLE_LABEL} could not be set`;
 const LAST_MS = 2000;
 const PAUSE_MS_MIN = 500;

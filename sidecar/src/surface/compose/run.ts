@@ -48,7 +48,7 @@ const STEP_MS = 1000;
 
 /** A whole life of one member: lock, HTTP, probe of the bucket, identity, the member itself. `signal`: stop gracefully. */
 export async function runMember(parts: RunParts, signal: AbortSignal): Promise<MemberEnd> {
-  const { config, system, logger } = parts;
+  const { config, system } = parts;
   const kubernetes = config.election.type === "Lease" ? await openKubernetes(config, system) : undefined;
   const nonce = Buffer.from(system.random.bytes(16)).toString("hex");
   const folders = new LocalFolders(config.dataDirectory);

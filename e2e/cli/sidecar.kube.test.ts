@@ -1,0 +1,146 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, jest, test } from "@jest/globals";
+import { startApiServer, type ApiServer } from "../cluster/api-server.js";
+import { keys, put } from "./key-value.js";
+import { gone, MasterContainer } from "./master-container.js";
+import { until, type MemberProcess } from "./member-process.js";
+import { PodObjects, type Rule } from "./pod-objects.js";
+
+// What `metamaster sidecar` does with its own pod, at a real API server with the rights of docs/reference/permissions.md and no others. The pods are objects only.
+jest.setTimeout(180_000);
+
+const SWITCHOVER_TO = "metamaster.io/switchover-to";
+const SWITCHOVER_REFUSED = "metamaster.io/switchover-refused";
+
+let server: ApiServer;
+let pods: PodObjects;
+let root: string;
+let members: MemberProcess[];
+let containers: MasterContainer[];
+
+const names = ["alpha", "beta"];
+const withoutDelete: readonly Rule[] = [
+  { apiGroups: ["coordination.k8s.io"], resources: ["leases"], verbs: ["create"] },
+  { apiGroups: ["coordination.k8s.io"], resources: ["leases"], verbs: ["get", "update"], resourceNames: ["test"] },
+  { apiGroups: [""], resources: ["pods"], verbs: ["list"] },
+  { apiGroups: [""], resources: ["pods"], verbs: ["get", "watch", "patch"], resourceNames: names },
+];
+const rules: readonly Rule[] = [
+  ...withoutDelete,
+  { apiGroups: [""], resources: ["pods"], verbs: ["delete"], resourceNames: names },
+];
+
+beforeAll(async () => {
+  server = await startApiServer();
+  pods = await PodObjects.create(server, rules);
+}, 30 * 60_000);
+
+afterAll(async () => {
+  await server?.stop();
+});
+
+beforeEach(() => {
+  root = mkdtempSync(join(tmpdir(), "metamaster-e2e-sidecar-kube-"));
+  members = [];
+  containers = [];
+});
+
+afterEach(async () => {
+  for (const container of containers) await container.end();
+  for (const member of members) await member.end();
+  await pods.allow(rules);
+  await pods.clear();
+  rmSync(root, { recursive: true, force: true });
+});
+
+interface Pod {
+  readonly member: MemberProcess;
+  readonly master: MasterContainer;
+  readonly uid: string;
+}
+
+async function run(name: string, role: string, lease = "4s"): Promise<Pod> {
+  const member = await pods.member(root, name, lease);
+  members.push(member);
+  member.startSidecar();
+  const master = new MasterContainer(member);
+  containers.push(master);
+  await member.untilRole(role);
+  return { member, master, uid: await pods.uidOf(name) };
+}
+
+function annotate(pod: string, value: string): Promise<string> {
+  return server.kubectl(["annotate", "--overwrite", "pod", pod, `${SWITCHOVER_TO}=${value}`]);
+}
+
+test("a switchover by the annotation: the other one leads with every row, and the old primary's pod is replaced", async () => {
+  const alpha = await run("alpha", "Primary", "60s");
+  await put(await alpha.member.masterUrl(), "a", "1");
+  const beta = await run("beta", "Standby", "60s");
+  await annotate("alpha", "beta");
+  await beta.member.untilRole("Primary");
+  await pods.untilGone("alpha", alpha.uid);
+  expect(await keys(await beta.member.masterUrl())).toEqual(["a"]);
+  expect(await pods.uidOf("beta")).toBe(beta.uid);
+});
+
+test("a switchover that can't be done is answered on the pod, and changes nothing", async () => {
+  const alpha = await run("alpha", "Primary");
+  const { pid } = alpha.master;
+  const refusal = async (text: string): Promise<true | undefined> => {
+    const annotations = await pods.annotations("alpha");
+    const isRefused = annotations[SWITCHOVER_REFUSED]?.includes(text) === true && annotations[SWITCHOVER_TO] === undefined;
+    return isRefused ? true : undefined;
+  };
+  await annotate("alpha", "nobody");
+  await until("it is refused", () => refusal("There is no pod nobody in this cluster"), () => alpha.member.said);
+  // A pod without a member.
+  await pods.make("beta");
+  await annotate("alpha", "beta");
+  await until("it is refused again", () => refusal("The pod beta is no standby"), () => alpha.member.said);
+  expect((await alpha.member.status())?.["role"]).toBe("Primary");
+  expect(alpha.master.pid).toBe(pid);
+  expect(await pods.uidOf("alpha")).toBe(alpha.uid);
+  await put(await alpha.member.masterUrl(), "a", "1");
+});
+
+test("fenced, it replaces its pod as soon as it may: the missing right is named, and tried again", async () => {
+  await pods.allow(withoutDelete);
+  const alpha = await run("alpha", "Primary");
+  await put(await alpha.member.masterUrl(), "a", "1");
+  const beta = await run("beta", "Standby");
+  const { pid } = alpha.master;
+  if (pid === undefined) throw new Error("no master");
+  alpha.member.signal("SIGSTOP");
+  await gone(pid);
+  await beta.member.untilRole("Primary");
+  alpha.member.signal("SIGCONT");
+  await until(
+    "it says which right it needs",
+    async () => (/KubeAccessDenied.*delete|delete.*KubeAccessDenied/s.test(alpha.member.said) ? true : undefined),
+    () => alpha.member.said.slice(-3000),
+  );
+  expect(await pods.uidOf("alpha")).toBe(alpha.uid);
+  await pods.allow(rules);
+  await pods.untilGone("alpha", alpha.uid);
+  expect(await keys(await beta.member.masterUrl())).toEqual(["a"]);
+});
+
+test("a pod that was replaced already, under the same name, is left alone", async () => {
+  const alpha = await run("alpha", "Primary", "60s");
+  const beta = await run("beta", "Standby", "60s");
+  await server.kubectl(["delete", "pod", "alpha", "--force", "--grace-period=0"]);
+  const successor = await pods.make("alpha");
+  expect(successor).not.toBe(alpha.uid);
+  expect(await alpha.member.cli("switchover", "--to", "beta")).toMatchObject({ code: 0 });
+  await beta.member.untilRole("Primary");
+  await until(
+    "it had a try",
+    async () => (alpha.member.said.includes("its pod is replaced, so that its master waits again") ? true : undefined),
+    () => alpha.member.said.slice(-3000),
+  );
+  await put(await beta.member.masterUrl(), "a", "1");
+  expect(await pods.uidOf("alpha")).toBe(successor);
+});
