@@ -91,15 +91,24 @@ test("a switchover that can't be done is answered on the pod, and changes nothin
   const { pid } = alpha.master;
   const refusal = async (text: string): Promise<true | undefined> => {
     const annotations = await pods.annotations("alpha");
-    const isRefused = annotations[SWITCHOVER_REFUSED]?.includes(text) === true && annotations[SWITCHOVER_TO] === undefined;
+    const isRefused =
+      annotations[SWITCHOVER_REFUSED]?.includes(text) === true && annotations[SWITCHOVER_TO] === undefined;
     return isRefused ? true : undefined;
   };
   await annotate("alpha", "nobody");
-  await until("it is refused", () => refusal("There is no pod nobody in this cluster"), () => alpha.member.said);
+  await until(
+    "it is refused",
+    () => refusal("There is no pod nobody in this cluster"),
+    () => alpha.member.said,
+  );
   // A pod without a member.
   await pods.make("beta");
   await annotate("alpha", "beta");
-  await until("it is refused again", () => refusal("The pod beta is no standby"), () => alpha.member.said);
+  await until(
+    "it is refused again",
+    () => refusal("The pod beta is no standby"),
+    () => alpha.member.said,
+  );
   expect((await alpha.member.status())?.["role"]).toBe("Primary");
   expect(alpha.master.pid).toBe(pid);
   expect(await pods.uidOf("alpha")).toBe(alpha.uid);
