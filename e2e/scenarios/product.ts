@@ -1,0 +1,193 @@
+import type { Cluster } from "../cluster/cluster.js";
+import { waitFor } from "../cluster/wait.js";
+import { accessKey, secretKey, type StoreServer } from "../servers/server.js";
+import { newBucket } from "../servers/stores.js";
+import { IMAGE, MASTER_IMAGE } from "./images.js";
+
+const SYSTEM = "metamaster-system";
+const SECRET = "meta-bucket";
+const WAIT_MS_MAX = 240_000;
+/** Of the example master. */
+export const PORT = 8080;
+
+/** The operator, as a user installs it. */
+export async function installOperator(cluster: Cluster): Promise<void> {
+  const [repository = "", tag = ""] = IMAGE.split(/:(?=[^:]+$)/);
+  const image = [`image.repository=${repository}`, `image.tag=${tag}`, "image.pullPolicy=Never"];
+  const sets = image.flatMap((each) => ["--set", each]);
+  await cluster.helm([
+    "upgrade",
+    "--install",
+    "metamaster",
+    "charts/metamaster",
+    "-n",
+    SYSTEM,
+    "--create-namespace",
+    "--wait",
+    "--timeout",
+    "180s",
+    ...sets,
+  ]);
+}
+
+export interface MetaOptions {
+  readonly replicas?: number;
+  /** More of the spec. */
+  readonly spec?: object;
+  /** A prefix of its own: default the resource's name. */
+  readonly prefix?: string;
+}
+
+type Json = Readonly<Record<string, unknown>>;
+
+/** One MetaMasterCluster of the example master, and what can be asked of it. */
+export class Meta {
+  readonly cluster: Cluster;
+  readonly name: string;
+  readonly #bucket: { readonly url: string; readonly endpoint?: string | undefined };
+  readonly #options: MetaOptions;
+
+  private constructor(cluster: Cluster, name: string, bucket: Meta["bucket"], options: MetaOptions) {
+    this.cluster = cluster;
+    this.name = name;
+    this.#bucket = bucket;
+    this.#options = options;
+  }
+
+  /** Not applied yet. */
+  static async make(cluster: Cluster, store: StoreServer, name: string, options: MetaOptions = {}): Promise<Meta> {
+    const found = await cluster.kubectl(["get", "secret", SECRET, "--ignore-not-found", "-o", "name"]);
+    if (found.trim() === "") await putSecret(cluster, secretKey);
+    return new Meta(cluster, name, await newBucket(store), options);
+  }
+
+  get bucket(): { readonly url: string; readonly endpoint?: string | undefined } {
+    return this.#bucket;
+  }
+
+  manifest(changes: object = {}): object {
+    const { replicas = 3, spec = {} } = this.#options;
+    const security = {
+      runAsUser: 65532,
+      runAsGroup: 65532,
+      runAsNonRoot: true,
+      fsGroup: 65532,
+      seccompProfile: { type: "RuntimeDefault" },
+    };
+    const master = {
+      name: "master",
+      image: MASTER_IMAGE,
+      imagePullPolicy: "Never",
+      args: ["--db", "/data/meta", "--port", `${PORT}`, "--host", "0.0.0.0"],
+      ports: [{ name: "http", containerPort: PORT }],
+      securityContext: { allowPrivilegeEscalation: false, capabilities: { drop: ["ALL"] } },
+    };
+    return {
+      apiVersion: "metamaster.io/v1alpha1",
+      kind: "MetaMasterCluster",
+      metadata: { name: this.name },
+      spec: {
+        replicas,
+        bucket: { ...this.#bucket, region: "us-east-1", credentials: { secretRef: { name: SECRET } } },
+        template: { spec: { securityContext: security, containers: [master] } },
+        databases: [{ name: "meta", path: "meta" }],
+        volumeClaimTemplate: { spec: { resources: { requests: { storage: "1Gi" } } } },
+        failover: { leaseDuration: "6s", renewDeadline: "4s", retryPeriod: "1s", restartGrace: "10s" },
+        sidecar: { imagePullPolicy: "Never" },
+        ...spec,
+        ...changes,
+      },
+    };
+  }
+
+  async apply(changes: object = {}): Promise<void> {
+    await this.cluster.kubectl(["apply", "-f", "-"], JSON.stringify(this.manifest(changes)));
+  }
+
+  async get(): Promise<Json> {
+    return JSON.parse(await this.cluster.kubectl(["get", "mmc", this.name, "-o", "json"])) as Json;
+  }
+
+  /** `True AllMembersReady` */
+  async condition(type: string): Promise<string> {
+    const { status } = (await this.get()) as {
+      status?: { conditions?: { type: string; status: string; reason: string }[] };
+    };
+    const found = status?.conditions?.find((each) => each.type === type);
+    return `${found?.status ?? ""} ${found?.reason ?? ""}`;
+  }
+
+  /** Name of the primary's pod, by the status. */
+  async primary(): Promise<string> {
+    const { status } = (await this.get()) as { status?: { primary?: string } };
+    return status?.primary ?? "";
+  }
+
+  /** By the label that the sidecars set: it needs no operator. */
+  async labelled(): Promise<readonly { readonly name: string; readonly address: string }[]> {
+    const selector = `metamaster.io/cluster=${this.name},metamaster.io/role=primary`;
+    const found = JSON.parse(await this.cluster.kubectl(["get", "pods", "-l", selector, "-o", "json"])) as {
+      items: { metadata: { name: string }; status: { podIP?: string } }[];
+    };
+    return found.items.flatMap(({ metadata, status }) =>
+      status.podIP === undefined ? [] : [{ name: metadata.name, address: status.podIP }],
+    );
+  }
+
+  /** All members wanted follow a primary, and nothing is being changed. */
+  async settled(replicas: number): Promise<string> {
+    return await waitFor(`${this.name} has ${replicas} members`, WAIT_MS_MAX, async () => {
+      const { status, metadata } = (await this.get()) as {
+        metadata: { generation: number };
+        status?: { primary?: string; readyReplicas?: number; replicas?: number; observedGeneration?: number };
+      };
+      const all = status?.readyReplicas === replicas && status.replicas === replicas;
+      const stable = (await this.condition("Progressing")) === "False Stable";
+      if (!all || !stable || status.observedGeneration !== metadata.generation) return undefined;
+      return status.primary ?? (replicas === 0 ? "none" : undefined);
+    });
+  }
+
+  async primaryOtherThan(name: string): Promise<string> {
+    return await waitFor(`another member than ${name} is primary`, WAIT_MS_MAX, async () => {
+      const primary = await this.primary();
+      return primary !== "" && primary !== name ? primary : undefined;
+    });
+  }
+
+  /** Of each pod, by name: its UID and how often its containers were restarted. */
+  async pods(): Promise<
+    ReadonlyMap<string, { readonly uid: string; readonly node: string; readonly restarts: number }>
+  > {
+    const found = JSON.parse(
+      await this.cluster.kubectl(["get", "pods", "-l", `metamaster.io/cluster=${this.name}`, "-o", "json"]),
+    ) as {
+      items: {
+        metadata: { name: string; uid: string };
+        spec: { nodeName?: string };
+        status: { containerStatuses?: { restartCount: number }[]; initContainerStatuses?: { restartCount: number }[] };
+      }[];
+    };
+    return new Map(
+      found.items.map(({ metadata, spec, status }) => {
+        const all = [...(status.containerStatuses ?? []), ...(status.initContainerStatuses ?? [])];
+        const restarts = all.reduce((sum, { restartCount }) => sum + restartCount, 0);
+        return [metadata.name, { uid: metadata.uid, node: spec.nodeName ?? "", restarts }];
+      }),
+    );
+  }
+
+  /** Gone with all its pods; its volumes, too, if told so. */
+  async remove(volumes = true): Promise<void> {
+    await this.cluster.kubectl(["delete", "mmc", this.name, "--ignore-not-found", "--timeout=180s"]);
+    await waitFor("its pods are gone", WAIT_MS_MAX, async () => ((await this.pods()).size === 0 ? true : undefined));
+    if (volumes)
+      await this.cluster.kubectl(["delete", "pvc", "-l", `metamaster.io/cluster=${this.name}`, "--timeout=120s"]);
+  }
+}
+
+export async function putSecret(cluster: Cluster, secret: string): Promise<void> {
+  const stringData = { AWS_ACCESS_KEY_ID: accessKey, AWS_SECRET_ACCESS_KEY: secret };
+  const manifest = { apiVersion: "v1", kind: "Secret", metadata: { name: SECRET }, stringData };
+  await cluster.kubectl(["apply", "-f", "-"], JSON.stringify(manifest));
+}

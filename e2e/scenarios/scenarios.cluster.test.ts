@@ -1,0 +1,320 @@
+import { afterAll, beforeAll, expect } from "@jest/globals";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Cluster } from "../cluster/cluster.js";
+import { clusterOf } from "../cluster/provider.js";
+import { scenario } from "../cluster/scenario.js";
+import { waitFor } from "../cluster/wait.js";
+import { StoreServer } from "../servers/server.js";
+import { Client } from "./client.js";
+import { loadImages } from "./images.js";
+import { installOperator, Meta, putSecret } from "./product.js";
+import { secretKey } from "../servers/server.js";
+
+const BUILD_MS_MAX = 50 * 60_000;
+const WAIT_MS_MAX = 240_000;
+const LEASE_MS = 6000;
+
+let cluster: Cluster;
+let store: StoreServer;
+let meta: Meta;
+
+beforeAll(async () => {
+  cluster = clusterOf();
+  await cluster.build();
+  await cluster.up(3);
+  await loadImages(cluster);
+  store = await StoreServer.start("versitygw", cluster.hostAddress);
+  await installOperator(cluster);
+  meta = await Meta.make(cluster, store, "meta");
+}, BUILD_MS_MAX);
+
+afterAll(async () => {
+  await cluster?.down();
+  await store?.stop();
+}, 120_000);
+
+function on(name: string, body: () => Promise<void>): void {
+  scenario(() => cluster, name, body);
+}
+
+/** The client writes all the while; in the end nothing acknowledged is missing. */
+async function writing(name: string, body: (client: Client) => Promise<void>): Promise<void> {
+  const client = new Client(meta);
+  try {
+    await client.writes();
+    await body(client);
+    await client.writes();
+    expect(await client.missing(name)).toEqual([]);
+  } finally {
+    await client.end();
+  }
+}
+
+function nodeOf(name: string): ReturnType<Cluster["node"]> {
+  for (const index of [1, 2, 3]) if (cluster.node(index).name === name) return cluster.node(index);
+  throw new Error(`there is no node ${name}`);
+}
+
+async function primaryNode(): Promise<{ readonly primary: string; readonly node: ReturnType<Cluster["node"]> }> {
+  const primary = await meta.primary();
+  return { primary, node: nodeOf((await meta.pods()).get(primary)?.node ?? "") };
+}
+
+on("quick start: from an empty cluster to three members, with true columns and conditions", async () => {
+  await meta.apply();
+  const primary = await meta.settled(3);
+  expect(await cluster.kubectl(["get", "mmc", "meta", "--no-headers"])).toMatch(
+    new RegExp(`^meta +${primary} +3 +3 +<1s +1 `),
+  );
+  const conditions = ["Ready", "PrimaryElected", "Replicating", "BucketReachable", "Progressing", "Degraded"];
+  const found = await Promise.all(conditions.map((type) => meta.condition(type)));
+  expect(found).toEqual([
+    "True AllMembersReady",
+    "True Elected",
+    "True Following",
+    "True Reachable",
+    "False Stable",
+    "False AsExpected",
+  ]);
+  await writing("quick start", async () => {});
+});
+
+on("scaled 3 -> 5 -> 2 -> 1 -> 0 -> 3: who stays is not restarted, and no row is lost", async () => {
+  const client = new Client(meta);
+  try {
+    await client.writes();
+    for (const replicas of [5, 2, 1]) {
+      const before = await meta.pods();
+      const was = await meta.primary();
+      await cluster.kubectl(["scale", "mmc", "meta", `--replicas=${replicas}`]);
+      await meta.settled(replicas);
+      const after = await meta.pods();
+      const now = await meta.primary();
+      for (const [name, { uid }] of after) {
+        // A switchover replaces the pod of the primary before.
+        if (before.has(name) && !(name === was && was !== now))
+          expect([name, uid]).toEqual([name, before.get(name)?.uid]);
+      }
+      await client.writes();
+    }
+    await cluster.kubectl(["scale", "mmc", "meta", "--replicas=0"]);
+    await waitFor("no pod is left", WAIT_MS_MAX, async () => ((await meta.pods()).size === 0 ? true : undefined));
+    await meta.settled(0);
+    await cluster.kubectl(["scale", "mmc", "meta", "--replicas=3"]);
+    await meta.settled(3);
+    await client.writes();
+    expect(await client.missing("scale")).toEqual([]);
+  } finally {
+    await client.end();
+  }
+});
+
+on("the master is killed: it is started in place, in the same epoch", async () => {
+  await writing("master killed", async (client) => {
+    const primary = await meta.primary();
+    await cluster
+      .kubectl(["exec", primary, "-c", "master", "--", "sh", "-c", killAll("kv-master/src")])
+      .catch(() => "");
+    await client.writes();
+    expect(await meta.primary()).toBe(primary);
+  });
+});
+
+on("the sidecar is killed: no two masters, and it goes on", async () => {
+  await writing("sidecar killed", async (client) => {
+    const primary = await meta.primary();
+    // The sidecar's image has no shell: the master's container sees its processes, and is of the same user.
+    await cluster
+      .kubectl(["exec", primary, "-c", "master", "--", "sh", "-c", killAll("surface/cli/main.js\\|bin/metamaster.js")])
+      .catch(() => "");
+    await client.writes();
+  });
+  await meta.settled(3);
+});
+
+on("the primary's pod is deleted, then another one by force", async () => {
+  await writing("pod deleted", async (client) => {
+    const first = await meta.primary();
+    await cluster.kubectl(["delete", "pod", first, "--wait=false"]);
+    const second = await meta.primaryOtherThan(first);
+    await client.writes();
+    await cluster.kubectl(["delete", "pod", second, "--force", "--grace-period=0"]);
+    await meta.primaryOtherThan(second);
+    await client.writes();
+  });
+  await meta.settled(3);
+});
+
+on("a declared switchover", async () => {
+  await writing("switchover", async (client) => {
+    const primary = await meta.primary();
+    const target = primary === "meta-0" ? "meta-1" : "meta-0";
+    await meta.apply({ switchover: { target, maxLag: "10s" } });
+    await waitFor(`${target} is primary`, WAIT_MS_MAX, async () =>
+      (await meta.primary()) === target ? true : undefined,
+    );
+    await client.writes();
+    await meta.apply();
+  });
+  await meta.settled(3);
+});
+
+on("a change of the spec is rolled out: standbys first, and every pod is a new one", async () => {
+  const before = await meta.pods();
+  await writing("rollout", async () => {
+    await meta.apply({ checkpoint: { interval: "1m" } });
+    await waitFor("all pods are new", WAIT_MS_MAX, async () => {
+      const after = await meta.pods();
+      return after.size === 3 && [...after].every(([name, { uid }]) => uid !== before.get(name)?.uid)
+        ? true
+        : undefined;
+    });
+    await meta.settled(3);
+  });
+});
+
+on("the primary's node is drained: a switchover first, then the eviction goes through", async () => {
+  const { primary, node } = await primaryNode();
+  await writing("drain", async () => {
+    await cluster.kubectl([
+      "drain",
+      node.name,
+      "--ignore-daemonsets",
+      "--delete-emptydir-data",
+      "--timeout=180s",
+      `--pod-selector=metamaster.io/cluster=meta`,
+    ]);
+    expect(await meta.primary()).not.toBe(primary);
+  });
+  await cluster.kubectl(["uncordon", node.name]);
+  await meta.settled(3);
+});
+
+on(
+  "the primary's whole pod stands still for several leases: another one leads, and its writes are not acknowledged when it wakes",
+  async () => {
+    await writing("frozen", async (client) => {
+      const primary = await meta.primary();
+      const frozen = await cluster.freezePod("default", primary);
+      try {
+        await waitFor("another one is primary", WAIT_MS_MAX, async () => {
+          const found = await meta.labelled();
+          return found.some(({ name }) => name !== primary) ? true : undefined;
+        });
+        await client.writes();
+        await sleep(2 * LEASE_MS);
+      } finally {
+        await frozen.thaw();
+      }
+      await client.writes();
+    });
+    await meta.settled(3);
+  },
+);
+
+on("the primary's node is cut off: another one leads once the lease is over; back again it follows", async () => {
+  const { primary, node } = await primaryNode();
+  await writing("node cut off", async (client) => {
+    await node.cut();
+    try {
+      await waitFor("another one is primary", WAIT_MS_MAX, async () => {
+        const found = await meta.labelled();
+        return found.some(({ name }) => name !== primary) ? true : undefined;
+      });
+      await client.writes();
+    } finally {
+      await node.join();
+    }
+  });
+  await meta.settled(3);
+});
+
+on("the primary is cut off from the API server only", async () => {
+  const { primary, node } = await primaryNode();
+  await writing("cut off from the API server", async (client) => {
+    await node.cut("api-server");
+    try {
+      await waitFor("another one is primary", WAIT_MS_MAX, async () => {
+        const found = await meta.labelled();
+        return found.some(({ name }) => name !== primary) ? true : undefined;
+      });
+      await client.writes();
+    } finally {
+      await node.join();
+    }
+  });
+  await meta.settled(3);
+});
+
+on(
+  "the API server is down for longer than the lease: nobody writes beyond it, and all go on when it is back",
+  async () => {
+    await writing("API server down", async (client) => {
+      await cluster.apiServer.crash();
+      await sleep(2 * LEASE_MS);
+      await cluster.apiServer.boot();
+      await client.writes();
+    });
+    await meta.settled(3);
+  },
+);
+
+on("wrong credentials are said, and the right ones put in the secret are taken without a restart", async () => {
+  const before = await meta.pods();
+  await writing("credentials", async () => {
+    await putSecret(cluster, "wrong");
+    await waitFor("the condition says so", WAIT_MS_MAX, async () =>
+      (await meta.condition("BucketReachable")).startsWith("False") ? true : undefined,
+    );
+    await putSecret(cluster, secretKey);
+    await waitFor("it is reachable", WAIT_MS_MAX, async () =>
+      (await meta.condition("BucketReachable")).startsWith("True") ? true : undefined,
+    );
+  });
+  const after = await meta.pods();
+  expect([...after].map(([name, { uid, restarts }]) => [name, uid, restarts])).toEqual(
+    [...before].map(([name, { uid, restarts }]) => [name, uid, restarts]),
+  );
+});
+
+on("the operator is away: a failover needs none, and it knows everything when it is back", async () => {
+  await cluster.kubectl(["scale", "deployment", "-n", "metamaster-system", "--all", "--replicas=0"]);
+  await writing("no operator", async (client) => {
+    const [primary] = await meta.labelled();
+    await cluster.kubectl(["delete", "pod", primary?.name ?? "", "--wait=false"]);
+    await waitFor("another one is primary", WAIT_MS_MAX, async () => {
+      const found = await meta.labelled();
+      return found.some(({ name }) => name !== primary?.name) ? true : undefined;
+    });
+    await client.writes();
+  });
+  await installOperator(cluster);
+  await meta.settled(3);
+});
+
+on("deleted with its volumes, and applied again: everything comes from the bucket", async () => {
+  const client = new Client(meta);
+  await client.writes();
+  await client.end();
+  await meta.remove();
+  await meta.apply();
+  await meta.settled(3);
+  expect(await client.missing("applied again")).toEqual([]);
+});
+
+on("uninstalled: resources and data stay, and the masters run on; installed again nothing is restarted", async () => {
+  const before = await meta.pods();
+  await writing("uninstalled", async (client) => {
+    await cluster.helm(["uninstall", "metamaster", "-n", "metamaster-system", "--wait"]);
+    await client.writes();
+    await installOperator(cluster);
+    await meta.settled(3);
+  });
+  expect([...(await meta.pods()).values()].map(({ uid }) => uid).toSorted()).toEqual(
+    [...before.values()].map(({ uid }) => uid).toSorted(),
+  );
+});
+
+function killAll(pattern: string): string {
+  return `for d in /proc/[0-9]*; do if tr '\\0' ' ' < $d/cmdline 2>/dev/null | grep -q '${pattern.replace(/^(.)/, "[$1]")}'; then kill -9 \${d#/proc/}; fi; done`;
+}
