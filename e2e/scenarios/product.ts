@@ -7,6 +7,7 @@ import { IMAGE, MASTER_IMAGE } from "./images.js";
 const SYSTEM = "metamaster-system";
 const SECRET = "meta-bucket";
 const WAIT_MS_MAX = 240_000;
+const STEADY_MS = 4000;
 /** Of the example master. */
 export const PORT = 8080;
 
@@ -134,18 +135,28 @@ export class Meta {
     );
   }
 
-  /** All members wanted follow a primary, and nothing is being changed. */
+  /** All members wanted follow a primary, nothing is being changed, and it stays so: the status follows what happens by a moment. Gives the primary. */
   async settled(replicas: number): Promise<string> {
+    let before = "";
+    let sinceMs = 0;
     return await waitFor(`${this.name} has ${replicas} members`, WAIT_MS_MAX, async () => {
-      const { status, metadata } = (await this.get()) as {
-        metadata: { generation: number };
-        status?: { primary?: string; readyReplicas?: number; replicas?: number; observedGeneration?: number };
-      };
-      const all = status?.readyReplicas === replicas && status.replicas === replicas;
-      const stable = (await this.condition("Progressing")) === "False Stable";
-      if (!all || !stable || status.observedGeneration !== metadata.generation) return undefined;
-      return status.primary ?? (replicas === 0 ? "none" : undefined);
+      const primary = await this.#settledNow(replicas);
+      const now = primary === undefined ? "" : JSON.stringify([primary, ...(await this.pods())]);
+      if (now !== before) sinceMs = performance.now();
+      before = now;
+      return primary !== undefined && performance.now() - sinceMs > STEADY_MS ? primary : undefined;
     });
+  }
+
+  async #settledNow(replicas: number): Promise<string | undefined> {
+    const { status, metadata } = (await this.get()) as {
+      metadata: { generation: number };
+      status?: { primary?: string; readyReplicas?: number; replicas?: number; observedGeneration?: number };
+    };
+    const all = status?.readyReplicas === replicas && status.replicas === replicas;
+    const stable = (await this.condition("Progressing")) === "False Stable";
+    if (!all || !stable || status.observedGeneration !== metadata.generation) return undefined;
+    return status.primary ?? (replicas === 0 ? "none" : undefined);
   }
 
   async primaryOtherThan(name: string): Promise<string> {
