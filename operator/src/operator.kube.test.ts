@@ -214,8 +214,8 @@ describe("on a real API server", () => {
     await server.kubectl(["delete", "mmc", `${name}b`]);
   });
 
-  test("deleted: its pods end before the rights are taken away, then it is gone", async () => {
-    await apply();
+  test("deleted: its pods end before the rights are taken away, then it is gone; what of it is not done is said", async () => {
+    await apply({ deletionPolicy: "Delete" });
     await running(1);
     expect(await server.kubectl(["get", "clusterrolebinding", `metamaster:default:${name}`, "-o", "name"])).not.toBe(
       "",

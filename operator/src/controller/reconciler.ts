@@ -124,7 +124,8 @@ export class Reconciler {
 
   async #finalizer(cluster: MetaMasterCluster): Promise<void> {
     const { finalizers = [] } = cluster.metadata;
-    if (!this.#settings.clusterRoleBindings || finalizers.includes(FINALIZER)) return;
+    const needed = this.#settings.clusterRoleBindings || cluster.spec.deletionPolicy === "Delete";
+    if (!needed || finalizers.includes(FINALIZER)) return;
     await this.#components.writer.patch(cluster, {
       metadata: { finalizers: [...finalizers, FINALIZER], ...version(cluster) },
     });
@@ -254,6 +255,10 @@ export class Reconciler {
       return this.#settings.busyMs;
     const binding = store.get("ClusterRoleBinding", clusterRoleBindingName(cluster));
     if (binding !== undefined) await writer.remove(manifestOf(binding));
+    if (cluster.spec.deletionPolicy === "Delete") {
+      const message = `the history in ${cluster.spec.bucket.url} is kept: this version does not carry out deletionPolicy Delete. Delete the prefix by hand.`;
+      await this.#event(cluster, "Warning", "BucketKept", message);
+    }
     const rest = finalizers.filter((each) => each !== FINALIZER);
     await writer.patch(cluster, { metadata: { finalizers: rest, ...version(cluster) } });
     logger.info(
