@@ -31,6 +31,21 @@ export async function installOperator(cluster: Cluster): Promise<void> {
   ]);
 }
 
+/** Of the operator that leads: values without labels, by name. */
+export async function operatorMetrics(cluster: Cluster): Promise<ReadonlyMap<string, number>> {
+  const addresses = await cluster.kubectl(["get", "pods", "-n", SYSTEM, "-o", "jsonpath={.items[*].status.podIP}"]);
+  for (const address of addresses.split(" ")) {
+    const text = await (await fetch(`http://${address}:8080/metrics`)).text();
+    const lines = text.split("\n").flatMap((line) => {
+      const [, name, value] = /^([a-z_]+) ([0-9.e+]+)$/.exec(line) ?? [];
+      return name === undefined ? [] : [[name, Number(value)] as const];
+    });
+    const values = new Map(lines);
+    if (values.get("metamaster_operator_leader") === 1) return values;
+  }
+  throw new Error(`no operator leads at ${addresses}`);
+}
+
 export interface MetaOptions {
   readonly replicas?: number;
   /** More of the spec. */

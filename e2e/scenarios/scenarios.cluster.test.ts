@@ -7,12 +7,16 @@ import { waitFor } from "../cluster/wait.js";
 import { StoreServer } from "../servers/server.js";
 import { Client } from "./client.js";
 import { loadImages } from "./images.js";
-import { installOperator, Meta, putSecret } from "./product.js";
+import { installOperator, Meta, operatorMetrics, putSecret } from "./product.js";
 import { secretKey } from "../servers/server.js";
 
 const BUILD_MS_MAX = 50 * 60_000;
 const WAIT_MS_MAX = 240_000;
 const LEASE_MS = 6000;
+const AWAY_MS = 120_000;
+const MANY = 300;
+const SETTLE_MS = 10_000;
+const QUIET_MS = 20_000;
 
 let cluster: Cluster;
 let store: StoreServer;
@@ -247,6 +251,39 @@ on("the primary is cut off from the API server only", async () => {
 });
 
 on(
+  "the primary is cut off from the bucket only: it stays primary, nothing is acknowledged, and the condition says so",
+  async () => {
+    const { primary, node } = await primaryNode();
+    await writing("cut off from the bucket", async (client) => {
+      await node.cut("host");
+      try {
+        await waitFor("the condition says so", WAIT_MS_MAX, async () =>
+          (await meta.condition("BucketReachable")).startsWith("False") ? true : undefined,
+        );
+        expect(await meta.primary()).toBe(primary);
+      } finally {
+        await node.join();
+      }
+      await client.writes();
+      expect(await meta.primary()).toBe(primary);
+    });
+    await meta.settled(3);
+  },
+);
+
+on("the bucket is away for two minutes: the masters run on, and all is shipped when it is back", async () => {
+  const before = await meta.pods();
+  await writing("bucket away", async (client) => {
+    for (const index of [1, 2, 3]) await cluster.node(index).cut("host");
+    await sleep(AWAY_MS);
+    for (const index of [1, 2, 3]) await cluster.node(index).join();
+    await client.writes();
+  });
+  await meta.settled(3);
+  expect([...(await meta.pods()).values()].map(({ uid }) => uid)).toEqual([...before.values()].map(({ uid }) => uid));
+});
+
+on(
   "the API server is down for longer than the lease: nobody writes beyond it, and all go on when it is back",
   async () => {
     await writing("API server down", async (client) => {
@@ -300,6 +337,32 @@ on("deleted with its volumes, and applied again: everything comes from the bucke
   await meta.apply();
   await meta.settled(3);
   expect(await client.missing("applied again")).toEqual([]);
+});
+
+on("300 resources: all are looked after, and then nothing is written any more", async () => {
+  const items = Array.from({ length: MANY }, (_, index) => {
+    const manifest = meta.manifest({ replicas: 0, bucket: { url: `s3://of-nobody/many-${index}` } });
+    return { ...manifest, metadata: { name: `many-${index}`, labels: { many: "true" } } };
+  });
+  const startMs = performance.now();
+  await cluster.kubectl(
+    ["apply", "--server-side", "-f", "-"],
+    JSON.stringify({ apiVersion: "v1", kind: "List", items }),
+  );
+  await waitFor("all are looked after", WAIT_MS_MAX, async () => {
+    const path = 'jsonpath={.items[*].status.conditions[?(@.type=="Ready")].reason}';
+    const reasons = await cluster.kubectl(["get", "mmc", "-l", "many", "-o", path]);
+    return reasons.split(" ").filter((reason) => reason === "ScaledToZero").length === MANY ? true : undefined;
+  });
+  const convergedMs = Math.round(performance.now() - startMs);
+  await sleep(SETTLE_MS);
+  const before = await operatorMetrics(cluster);
+  await sleep(QUIET_MS);
+  const after = await operatorMetrics(cluster);
+  const rssMb = Math.round((after.get("process_resident_memory_bytes") ?? 0) / 1e6);
+  console.log(JSON.stringify({ scenario: "300 resources", convergedMs, rssMb }));
+  expect(after.get("metamaster_operator_api_writes")).toBe(before.get("metamaster_operator_api_writes"));
+  await cluster.kubectl(["delete", "mmc", "-l", "many", "--timeout=240s"]);
 });
 
 on("uninstalled: resources and data stay, and the masters run on; installed again nothing is restarted", async () => {

@@ -234,6 +234,8 @@ describe("on a real API server", () => {
     expect(
       (await server.kubectl(["get", "clusterrolebinding", `metamaster:default:${name}`, "--ignore-not-found"])).trim(),
     ).toBe("");
+    const messages = await server.kubectl(["get", "events", "-o", "jsonpath={.items[*].message}"]);
+    expect(messages).toContain("Delete the prefix by hand");
   });
 
   test("an API server that is away for a while is gone on with, and what happened meanwhile is known", async () => {
