@@ -71,8 +71,8 @@ export class PodObjects {
     return metadata.annotations ?? {};
   }
 
-  async untilGone(pod: string, uid: string): Promise<void> {
-    await until(`pod ${pod} is deleted`, async () => ((await this.uidOf(pod)) === uid ? undefined : true));
+  async untilGone(pod: string, uid: string, context: () => string = () => ""): Promise<void> {
+    await until(`pod ${pod} is deleted`, async () => ((await this.uidOf(pod)) === uid ? undefined : true), context);
   }
 
   async clear(): Promise<void> {

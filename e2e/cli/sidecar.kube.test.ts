@@ -81,7 +81,7 @@ test("a switchover by the annotation: the other one leads with every row, and th
   const beta = await run("beta", "Standby", "60s");
   await annotate("alpha", "beta");
   await beta.member.untilRole("Primary");
-  await pods.untilGone("alpha", alpha.uid);
+  await pods.untilGone("alpha", alpha.uid, () => alpha.member.said);
   expect(await keys(await beta.member.masterUrl())).toEqual(["a"]);
   expect(await pods.uidOf("beta")).toBe(beta.uid);
 });
@@ -133,7 +133,7 @@ test("fenced, it replaces its pod as soon as it may: the missing right is named,
   );
   expect(await pods.uidOf("alpha")).toBe(alpha.uid);
   await pods.allow(rules);
-  await pods.untilGone("alpha", alpha.uid);
+  await pods.untilGone("alpha", alpha.uid, () => alpha.member.said);
   expect(await keys(await beta.member.masterUrl())).toEqual(["a"]);
 });
 
@@ -152,4 +152,51 @@ test("a pod that was replaced already, under the same name, is left alone", asyn
   );
   await put(await beta.member.masterUrl(), "a", "1");
   expect(await pods.uidOf("alpha")).toBe(successor);
+});
+
+/** As a kubelet reports it. */
+function report(pod: string, status: object): Promise<string> {
+  const containerStatuses = [{ name: "master", image: "x", imageID: "", ready: false, ...status }];
+  const patch = JSON.stringify({ status: { containerStatuses } });
+  return server.kubectl(["patch", "pod", pod, "--subresource=status", "--type=merge", "-p", patch]);
+}
+
+test("a sidecar that comes back beside its master leads again, ships the rest, and has its pod replaced", async () => {
+  const alpha = await run("alpha", "Primary", "60s");
+  await put(await alpha.member.masterUrl(), "a", "1");
+  await report("alpha", { restartCount: 0, state: { running: { startedAt: "2026-01-01T00:00:00Z" } } });
+  alpha.member.signal("SIGKILL");
+  await alpha.member.ended;
+  alpha.member.startSidecar();
+  await pods.untilGone("alpha", alpha.uid, () => alpha.member.said);
+  expect(alpha.member.said).toContain("was started in an earlier run of this sidecar: its pod is replaced");
+  // Before: what its master had written is in the log.
+  expect(alpha.member.said).toContain("won epoch 2");
+});
+
+test("a sidecar that comes back after its master had ended, too, and whom another one follows, has its pod replaced; a new one has not", async () => {
+  const alpha = await run("alpha", "Primary");
+  const beta = await run("beta", "Standby");
+  alpha.member.signal("SIGKILL");
+  await alpha.member.ended;
+  await alpha.master.end();
+  await beta.member.untilRole("Primary");
+  await report("alpha", { restartCount: 1, state: { waiting: { reason: "CrashLoopBackOff" } } });
+  await report("beta", { restartCount: 0, state: { running: { startedAt: "2026-01-01T00:00:00Z" } } });
+  alpha.member.startSidecar();
+  await pods.untilGone("alpha", alpha.uid, () => alpha.member.said);
+  expect(await pods.uidOf("beta")).toBe(beta.uid);
+});
+
+test("a master that the kubelet lets wait: another member leads instead, unless the container that waits is another one", async () => {
+  const alpha = await run("alpha", "Primary", "60s");
+  await put(await alpha.member.masterUrl(), "a", "1");
+  const waiting = { restartCount: 2, state: { waiting: { reason: "CrashLoopBackOff" } } };
+  await report("alpha", waiting);
+  await put(await alpha.member.masterUrl(), "b", "1");
+  expect(await pods.uidOf("alpha")).toBe(alpha.uid);
+  await report("alpha", { restartCount: 2, state: { running: { startedAt: "2026-01-01T00:00:00Z" } } });
+  await alpha.master.end();
+  await report("alpha", waiting);
+  await pods.untilGone("alpha", alpha.uid, () => alpha.member.said);
 });

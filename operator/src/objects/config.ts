@@ -38,7 +38,7 @@ function sidecarConfig({ metadata, spec }: MetaMasterCluster): object {
     failover: { restartGrace: failover.restartGrace },
     ...given("health", health),
     stop: spec.stop,
-    http: { address: `0.0.0.0:${HTTP_PORT}` },
+    http: { address: `*:${HTTP_PORT}` },
     log: { level: spec.sidecar.logLevel, format: "Json" },
   };
 }

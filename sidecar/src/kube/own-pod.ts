@@ -7,6 +7,14 @@ const podsMax = 500;
 
 type PodResource = KubeResource & { readonly namespace: string; readonly name: string };
 
+export interface PodView {
+  readonly annotations: Readonly<Record<string, unknown>>;
+  /** A container besides the init containers was started at least once: from then on the kubelet starts it again without asking the gate. */
+  readonly wasStarted: boolean;
+  /** The kubelet lets one of these wait before it starts it again. */
+  readonly isBackingOff: boolean;
+}
+
 interface Sibling {
   readonly labels: Readonly<Record<string, unknown>>;
   readonly isGoing: boolean;
@@ -57,16 +65,20 @@ export class OwnPod {
     };
   }
 
-  /** Its annotations now and whenever the pod changes, until `signal` aborts or something fails. */
-  async *annotations(forMs: number, signal: AbortSignal): AsyncGenerator<Readonly<Record<string, unknown>>> {
+  async look(signal: AbortSignal): Promise<PodView> {
+    return viewOf(await this.#client.get(await this.#resource(signal), signal));
+  }
+
+  /** As it is now and whenever it changes, until `signal` aborts or something fails. */
+  async *changes(forMs: number, signal: AbortSignal): AsyncGenerator<PodView> {
     const resource = await this.#resource(signal);
     const pod = await this.#client.get(resource, signal);
-    yield annotationsOf(pod);
+    yield viewOf(pod);
     let resourceVersion = versionOf(pod);
     for (;;) {
       for await (const { object } of this.#client.watch(resource, { resourceVersion, forMs }, signal)) {
         resourceVersion = versionOf(object);
-        yield annotationsOf(object);
+        yield viewOf(object);
       }
     }
   }
@@ -105,9 +117,20 @@ export class OwnPod {
   }
 }
 
-function annotationsOf(pod: unknown): Readonly<Record<string, unknown>> {
+function viewOf(pod: unknown): PodView {
   const annotations = field(pod, "metadata", "annotations");
-  return isObject(annotations) ? annotations : {};
+  const containers = field(pod, "status", "containerStatuses");
+  const statuses: readonly unknown[] = Array.isArray(containers) ? containers : [];
+  return {
+    annotations: isObject(annotations) ? annotations : {},
+    wasStarted: statuses.some((each) => wasStarted(each)),
+    isBackingOff: statuses.some((each) => field(each, "state", "waiting", "reason") === "CrashLoopBackOff"),
+  };
+}
+
+function wasStarted(status: unknown): boolean {
+  if (Number(field(status, "restartCount") ?? 0) > 0) return true;
+  return field(status, "state", "running") !== undefined || field(status, "state", "terminated") !== undefined;
 }
 
 function versionOf(object: unknown): string {

@@ -22,18 +22,27 @@ const flags = ["--max-old-space-size=16", "--max-semi-space-size=1", "--no-warni
 export class ContainerGuard {
   readonly #settings: ContainerGuardSettings;
   readonly #clock: Clock;
+  readonly #program: string;
   #child: ChildProcessByStdio<Writable, null, null> | undefined;
   #deadlineMs: number | undefined;
+  #launching: Promise<void> | undefined;
 
-  constructor(settings: ContainerGuardSettings, clock: Clock) {
+  /** `program`: the watchdog's own, as `make build` makes it. */
+  constructor(settings: ContainerGuardSettings, clock: Clock, program: string = main) {
     this.#settings = settings;
     this.#clock = clock;
+    this.#program = program;
   }
 
   /** Monotonic ms. Rejects with `MasterStartFailed` if there can be no watchdog. */
   async extend(deadlineMs: number): Promise<void> {
     this.#deadlineMs = deadlineMs;
-    if (this.#child === undefined) await this.#launch();
+    if (this.#child === undefined) {
+      // One, however many extend it meanwhile: another one would never hear of a later deadline.
+      this.#launching ??= this.#launch().finally(() => (this.#launching = undefined));
+      await this.#launching;
+    }
+    if (this.#deadlineMs === undefined) return;
     // In this order: if this process is frozen between the two, the deadline comes out too early, never too late.
     const uptime = uptimeHundredths();
     const leftMs = this.#deadlineMs - this.#clock.monotonicMs();
@@ -57,7 +66,7 @@ export class ContainerGuard {
   }
 
   async #launch(): Promise<void> {
-    const child = spawn(process.execPath, [...flags, main, JSON.stringify(this.#settings)], {
+    const child = spawn(process.execPath, [...flags, this.#program, JSON.stringify(this.#settings)], {
       stdio: ["pipe", "ignore", "inherit"],
       cwd: "/",
       env: {},

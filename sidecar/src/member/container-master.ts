@@ -45,6 +45,8 @@ export class ContainerMaster implements Master {
   readonly #components: ContainerMasterComponents;
   #run: Run | undefined;
   #living: readonly ProcessInfo[] = [];
+  /** How often it was to end: a start that is under way meanwhile must not open anything any more. */
+  #ends = 0;
 
   constructor(components: ContainerMasterComponents) {
     this.#components = components;
@@ -60,7 +62,11 @@ export class ContainerMaster implements Master {
     if (this.#run !== undefined)
       throw new MetaMasterError("MasterStillRunning", "conflict", "the master has not ended yet");
     const { bar, gate, guard, clock } = this.#components;
+    const ends = this.#ends;
     await guard.extend(clock.monotonicMs() + leaseMs);
+    if (this.#ends !== ends) {
+      throw new MetaMasterError("MasterStartFailed", "invalid", "it was ended while it was being started");
+    }
     bar.lower();
     const run: Run = { processes: [], exit: Promise.withResolvers<MasterExit>() };
     this.#run = run;
@@ -133,6 +139,7 @@ export class ContainerMaster implements Master {
   /** From here on nobody can open a database. */
   #close(): void {
     const { bar, gate } = this.#components;
+    this.#ends += 1;
     gate.close();
     bar.raise();
   }

@@ -23,6 +23,8 @@ export interface MasterMaker {
   make(url: string): Master;
   /** Of a master in a container of its own. */
   readonly gate?: Gate;
+  /** Whether anybody has one of its databases open. */
+  readonly isHeld?: () => boolean;
 }
 
 /** `metamaster run -- COMMAND` */
@@ -47,14 +49,15 @@ export function containerMaster({ config, system, logger }: MasterParts): Master
   const gate = new Gate();
   const databases = config.databases.map(({ name, path }) => ({ name, path }));
   const shelf = new LocalFolders(config.dataDirectory).locks;
+  const bar = new LockBar(databases, shelf);
   const master = new ContainerMaster({
     clock,
     logger,
     probe: healthProbe(healthCheck(config), { env: process.env, cwd: process.cwd() }),
     gate,
-    bar: new LockBar(databases, shelf),
+    bar,
     table: new LinuxProcessTable(),
     guard: new ContainerGuard({ databases, shelf }, clock),
   });
-  return { make: () => master, gate };
+  return { make: () => master, gate, isHeld: () => bar.holders().length > 0 };
 }

@@ -15,6 +15,7 @@ const SWITCHOVER_REFUSED = "metamaster.io/switchover-refused";
 
 const PAUSE_MS_MIN = 500;
 const PAUSE_MS_MAX = 10_000;
+const OPENED_LOOK_MS = 200;
 const WATCH_MS = 5 * 60_000;
 const SWITCHOVER_MS = 120_000;
 const REASON_LENGTH_MAX = 500;
@@ -22,6 +23,10 @@ const REASON_LENGTH_MAX = 500;
 interface PodParts {
   readonly member: Member;
   readonly gate: Gate;
+  /** Whether anybody has a database open. */
+  readonly isHeld: () => boolean;
+  /** A master ran when this process started: an earlier one had opened the gate. */
+  readonly wasLeft: boolean;
   readonly pod: OwnPod;
   readonly config: LoadedConfig["config"];
   readonly clock: Clock;
@@ -30,7 +35,7 @@ interface PodParts {
 
 /** What a member does with its own pod, until `signal` aborts. Never rejects. */
 export async function keepPod(parts: PodParts, signal: AbortSignal): Promise<void> {
-  const works = [again(parts, "this pod can't be watched for a switchover", heedSwitchovers, signal)];
+  const works = [again(parts, "this pod can't be watched", heedPod, signal)];
   if (parts.config.gate === "HoldStart") {
     works.push(
       again(
@@ -39,12 +44,13 @@ export async function keepPod(parts: PodParts, signal: AbortSignal): Promise<voi
         replaceAfterTerm,
         signal,
       ),
+      again(parts, "this pod can't be replaced after an earlier run", replaceOpened, signal),
     );
   }
   await Promise.all(works);
 }
 
-/** Tries again what fails, less and less often. */
+/** Until it is done: tries again what fails, less and less often. */
 async function again(
   parts: PodParts,
   complaint: string,
@@ -57,6 +63,7 @@ async function again(
     const sinceMs = clock.monotonicMs();
     try {
       await work(parts, signal);
+      return;
     } catch (error) {
       if (signal.aborted) return;
       if (!hasCode(error, "KubeWatchExpired")) {
@@ -86,16 +93,44 @@ async function replaceAfterTerm({ member, gate, pod, logger }: PodParts, signal:
   }
 }
 
-async function heedSwitchovers(parts: PodParts, signal: AbortSignal): Promise<void> {
-  const { member, pod } = parts;
+/**
+ * A process before this one had opened the gate: the master's container is started again without asking, and only after a pause if it had ended before. What it wrote is shipped first, if it is
+ * still this member's to ship; then another pod is better, and another member may lead at once.
+ */
+async function replaceOpened(parts: PodParts, signal: AbortSignal): Promise<void> {
+  const { member, gate, wasLeft, pod, clock, logger } = parts;
+  if (!wasLeft && !(await pod.look(signal)).wasStarted) return;
+  for (;;) {
+    const { role } = member.roles.state;
+    const { primary } = member.status;
+    const isAnothers = role === "Standby" && primary !== undefined && primary.member !== member.status.member;
+    if (gate.isOpen || isAnothers || role === "Halted") break;
+    await clock.sleep(OPENED_LOOK_MS, signal);
+  }
+  logger.info({}, "the master's container was started in an earlier run of this sidecar: its pod is replaced");
+  await pod.replace(signal);
+}
+
+/** The switchovers that are asked for by an annotation, and a master that the kubelet lets wait. */
+async function heedPod(parts: PodParts, signal: AbortSignal): Promise<void> {
+  const { member, pod, logger, isHeld, config } = parts;
   let done: unknown;
-  for await (const annotations of pod.annotations(WATCH_MS, signal)) {
+  for await (const { annotations, isBackingOff } of pod.changes(WATCH_MS, signal)) {
+    if (isBackingOff && config.gate === "HoldStart" && member.roles.state.role === "Primary" && !isHeld()) {
+      logger.warn({}, "the master has ended again and the kubelet lets it wait: its pod is replaced, another may lead");
+      await pod.replace(signal);
+      return;
+    }
     const to = annotations[SWITCHOVER_TO];
     if (typeof to !== "string" || to === done) continue;
     done = to;
     if (to === "" || to === member.status.member) continue;
     const refused = (await whyNot(parts, to, signal)) ?? (await handOver(parts, to, signal));
-    if (refused === undefined) return;
+    // With the pod, which is replaced, the annotation goes; one that stays must not ask again.
+    if (refused === undefined) {
+      if (config.gate === "RoleAware") await pod.annotate({ [SWITCHOVER_TO]: null }, signal);
+      continue;
+    }
     await pod.annotate({ [SWITCHOVER_TO]: null, [SWITCHOVER_REFUSED]: refused.slice(0, REASON_LENGTH_MAX) }, signal);
     done = undefined;
   }

@@ -84,7 +84,7 @@ async function runAlone(
     pid: process.pid,
     startedWallMs: system.clock.wallMs(),
   };
-  const { gate } = parts.master;
+  const { gate, isHeld = () => false } = parts.master;
   const served = new RunningMember(config.member, facts, metrics, gate);
   const http = new MemberHttp(
     { ...httpDefaults, address: config.http.address },
@@ -93,6 +93,7 @@ async function runAlone(
   try {
     const master = parts.master.make(await announce(http, config, logger));
     // A container beside us may run already, beside a member that was killed: what it writes nobody vouches for.
+    const wasLeft = gate !== undefined && isHeld();
     if (gate !== undefined) await endLeftMaster(master, config, logger);
     const history = await untilReached(parts, served, signal, () => reach(parts, folders, metrics, signal));
     if (history === undefined) return stoppedEarly;
@@ -114,7 +115,12 @@ async function runAlone(
             keepRoleLabel({ ...system, logger, roles: member.roles, pod: kubernetes.pod }, over.signal),
             ...(gate === undefined
               ? []
-              : [keepPod({ ...system, logger, member, gate, pod: kubernetes.pod, config }, over.signal)]),
+              : [
+                  keepPod(
+                    { ...system, logger, member, gate, isHeld, wasLeft, pod: kubernetes.pod, config },
+                    over.signal,
+                  ),
+                ]),
           ];
     try {
       return await member.run(signal);

@@ -1,3 +1,6 @@
+/** Host of an address to listen at: IPv6 and IPv4, or what there is of them. */
+export const EVERYWHERE = "*";
+
 export interface Address {
   readonly host: string;
   readonly port: number;
@@ -9,6 +12,13 @@ export function parseAddress(text: string, minPort: 0 | 1): Address | undefined 
   const host = bracketed ?? plain;
   const port = Number(digits);
   return host === undefined || port < minPort || port > 65_535 ? undefined : { host, port };
+}
+
+/** The same for listening: `*` is all addresses of both families. */
+export function parseListenAddress(text: string): Address | undefined {
+  const port = /^\*:(\d{1,5})$/.exec(text)?.[1];
+  if (port === undefined) return parseAddress(text, 0);
+  return Number(port) > 65_535 ? undefined : { host: EVERYWHERE, port: Number(port) };
 }
 
 export function formatAddress({ host, port }: Address): string {

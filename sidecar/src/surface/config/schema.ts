@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { parseAddress, type Address } from "./address.js";
+import { parseAddress, parseListenAddress, type Address } from "./address.js";
 import {
   choice,
   duration,
@@ -280,10 +280,11 @@ export const configSchema = z.strictObject({
     .strictObject({
       address: parsed<Address>(
         {
-          description: "Where status, barrier and metrics are served; port 0 takes a free one.",
+          description:
+            "Where status, barrier and metrics are served; `*:port` is all addresses of both families, port 0 takes a free one.",
           expected: "host:port, e.g. 127.0.0.1:8401",
         },
-        (value) => parseAddress(value, 0),
+        parseListenAddress,
       ).prefault("127.0.0.1:8401"),
     })
     .prefault({})

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { messageOf, MetaMasterError, type ErrorKind } from "../../base/errors.js";
-import { formatAddress, type Address } from "../config/address.js";
+import { EVERYWHERE, formatAddress, type Address } from "../config/address.js";
 import { isPlainObject } from "../config/document.js";
 
 /** Where `run` says on which port it listens. */
@@ -26,7 +26,7 @@ export async function memberUrl(dataDirectory: string, configured: Address): Pro
 
 /** A server on all addresses is called by loopback. */
 export function loopbackFor({ host, port }: Address): Address {
-  if (host === "0.0.0.0") return { host: "127.0.0.1", port };
+  if (host === "0.0.0.0" || host === EVERYWHERE) return { host: "127.0.0.1", port };
   return host === "::" ? { host: "::1", port } : { host, port };
 }
 

@@ -1,5 +1,6 @@
 import { connect } from "node:net";
 import { request as httpRequest } from "node:http";
+import { networkInterfaces } from "node:os";
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
 import { MetaMasterError } from "../../base/errors.js";
 import { SystemClock } from "../../base/system-clock.js";
@@ -340,6 +341,26 @@ describe("what is refused", () => {
     expect(status).toContain("431");
     expect((await call("/healthz")).status).toBe(200);
   });
+});
+
+test("everywhere: on both families, changes from this machine only", async () => {
+  await http.close();
+  await open({ address: { host: "*", port: 0 } });
+  const { port } = new URL(url);
+  const hosts =
+    networkInterfaces()["lo"]?.some(({ family }) => family === "IPv6") === true
+      ? ["127.0.0.1", "[::1]"]
+      : ["127.0.0.1"];
+  for (const host of hosts) {
+    expect((await fetch(`http://${host}:${port}/livez`)).status).toBe(200);
+    expect((await fetch(`http://${host}:${port}/v1/barrier`, { method: "POST" })).status).toBe(200);
+  }
+  const outside = Object.values(networkInterfaces())
+    .flat()
+    .find((each) => each !== undefined && !each.internal && each.family === "IPv4");
+  if (outside === undefined) return;
+  expect((await fetch(`http://${outside.address}:${port}/v1/role`)).status).toBe(200);
+  expect((await fetch(`http://${outside.address}:${port}/v1/barrier`, { method: "POST" })).status).toBe(403);
 });
 
 test("closing answers those who wait with an error", async () => {

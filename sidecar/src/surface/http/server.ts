@@ -2,7 +2,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { NO_LONGER, type Clock } from "../../base/clock.js";
 import { messageOf, MetaMasterError } from "../../base/errors.js";
 import type { Logger } from "../../base/log.js";
-import { formatAddress, isLoopback, type Address } from "../config/address.js";
+import { EVERYWHERE, formatAddress, isLoopback, type Address } from "../config/address.js";
 import { toProblem } from "./problem.js";
 import { checkRequest } from "./request-guard.js";
 import { json, routes, type Answer, type Route } from "./routes.js";
@@ -62,7 +62,7 @@ export class MemberHttp {
     await new Promise<void>((resolve, reject) => {
       const fail = (error: Error): void => reject(listenError(error, this.#settings.address));
       this.#server.once("error", fail);
-      this.#server.listen({ host, port }, () => {
+      this.#server.listen(host === EVERYWHERE ? { port } : { host, port }, () => {
         this.#server.off("error", fail);
         this.#server.on("error", (error) => this.#components.logger.error({ err: error }, `HTTP: ${error.message}`));
         resolve();
