@@ -34,6 +34,7 @@ const document = z.looseObject({
     .optional(),
   halt: z.looseObject({ reason: z.string(), message: z.string().optional(), remedy: z.string() }).optional(),
   trouble: z.string().optional(),
+  bucketTrouble: z.string().optional(),
   lastFailover: failover.optional(),
 });
 

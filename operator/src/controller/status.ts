@@ -157,7 +157,7 @@ function primaryElected({ cluster, members }: Situation, primary: Observed | und
 
 function replicating({ cluster, members }: Situation, primary: Observed | undefined): Verdict<"Replicating"> {
   if (primary === undefined) return { status: "False", reason: "NoPrimary", message: "Nobody is primary." };
-  const trouble = primary.document?.ship?.trouble;
+  const trouble = primary.document?.ship?.trouble ?? primary.document?.bucketTrouble;
   if (trouble !== undefined)
     return { status: "False", reason: "NotShipping", message: `${primary.member.name}: ${trouble}` };
   const standbys = members.filter(({ member }) => member.role === "Standby");
@@ -171,13 +171,17 @@ function replicating({ cluster, members }: Situation, primary: Observed | undefi
 }
 
 function bucketReachable({ members }: Situation, primary: Observed | undefined): Verdict<"BucketReachable"> {
-  const troubles = members.flatMap(({ document }) => document?.trouble ?? document?.ship?.trouble ?? []);
-  const denied = troubles.find((trouble) => /denied|credentials|forbidden/i.test(trouble));
-  if (denied !== undefined) return { status: "False", reason: "Denied", message: denied };
-  const trouble = primary?.document?.ship?.trouble ?? (primary === undefined ? troubles[0] : undefined);
-  if (trouble !== undefined) return { status: "False", reason: "Unreachable", message: trouble };
-  if (primary === undefined)
+  // The primary's word counts: a standby may be cut off by itself.
+  const { document } = primary ?? {};
+  const others = members.flatMap((each) => each.document?.bucketTrouble ?? each.document?.trouble ?? []);
+  const trouble = primary === undefined ? others[0] : (document?.bucketTrouble ?? document?.ship?.trouble);
+  if (trouble !== undefined) {
+    const denied = /denied|credentials|forbidden|\b40[13]\b/i.test(trouble);
+    return { status: "False", reason: denied ? "Denied" : "Unreachable", message: trouble };
+  }
+  if (primary === undefined) {
     return { status: "Unknown", reason: "Unknown", message: "No member says how the bucket is." };
+  }
   return { status: "True", reason: "Reachable", message: "What the primary writes becomes durable." };
 }
 

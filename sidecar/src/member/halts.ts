@@ -33,6 +33,11 @@ export const haltReasons = {
     remedy:
       "Nothing was touched. Use an empty data directory to have the bucket's databases restored to it, or another prefix to begin a cluster with these, then resume.",
   },
+  DatabaseNotConfigured: {
+    meaning: "The history holds a database that this member's configuration does not name.",
+    remedy:
+      "Nothing was touched. Give `databases` the names that they had, the same on every member, and start it anew.",
+  },
   MasterWillNotDie: {
     meaning: "The master did not end after SIGKILL; it may still be writing.",
     remedy:
@@ -65,6 +70,7 @@ const reasonByCode: Readonly<Record<string, HaltReason>> = {
   AdoptionRefused: "AdoptionRefused",
   AdoptionDamaged: "LocalUnusable",
   ForeignDatabase: "ForeignDatabase",
+  DatabaseNotConfigured: "DatabaseNotConfigured",
   MasterWillNotDie: "MasterWillNotDie",
 };
 

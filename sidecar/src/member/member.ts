@@ -39,6 +39,8 @@ export interface MemberStatus {
   readonly halt: (Halt & { readonly meaning: string; readonly remedy: string }) | undefined;
   /** What is being tried again. */
   readonly trouble: string | undefined;
+  /** Why the newest entry of this primary is not durable yet: nothing is acknowledged meanwhile. */
+  readonly writeTrouble: string | undefined;
   readonly failovers: readonly FailoverRecord[];
   readonly restarts: number;
   readonly fencedTotal: number;
@@ -96,6 +98,7 @@ export class Member {
       position: term?.pen.position ?? watch?.image.position,
       ship: term?.shipStatus,
       halt: halt === undefined ? undefined : { ...halt, ...haltReasons[halt.reason] },
+      writeTrouble: writeTrouble(term),
       trouble: this.#memory.trouble ?? writeTrouble(term) ?? electionTrouble(this.#components.election.trouble),
       failovers: this.#memory.failovers,
       restarts: this.#memory.restarts,

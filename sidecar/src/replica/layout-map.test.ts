@@ -33,6 +33,12 @@ describe("an image path on this disk", () => {
     expect(layout.toImage(local)).toBe(path);
   });
 
+  test.each(["other/CURRENT", "db@wal/000012.log"])("%j is of a database that is not configured here", (path) => {
+    expect(() => layout.toLocal(path)).toThrow(
+      expect.objectContaining({ code: "DatabaseNotConfigured", kind: "invalid" }),
+    );
+  });
+
   test.each([
     "db",
     "db/",
@@ -41,8 +47,6 @@ describe("an image path on this disk", () => {
     "db/./CURRENT",
     "db/../db/CURRENT",
     "../data/db/CURRENT",
-    "other/CURRENT",
-    "db@wal/000012.log",
     "state@wal/CURRENT",
     "state@wal/000009.sst",
     "db/LOCK",

@@ -69,12 +69,16 @@ export class ImageLayout implements LayoutMap {
     const [first, rest] = [file.slice(0, slash), file.slice(slash + 1)];
     if (first === COMPANIONS_ROOT) return this.#companion(file, rest);
     const root = this.#byRoot.get(first);
-    if (root === undefined)
-      throw invalid(file, `names the database ${JSON.stringify(first)}, which is not configured here`);
+    if (root === undefined) throw notConfigured(first);
     const kind = databaseFileKind(rest);
     if (kind === undefined) throw invalid(file, "is no file that RocksDB keeps in a database");
     if (root.walOnly && parseFileName(rest)?.type !== "wal") throw invalid(file, "is no WAL");
     return `${root.directory}/${rest}`;
+  }
+
+  /** Throws unless all that the image holds has its place here: what a configuration leaves out would be shipped as removed. */
+  check(files: Iterable<ImagePath>): void {
+    for (const file of files) this.toLocal(file);
   }
 
   /** Where the database's directory is that holds this file of the image; undefined for companions. */
@@ -113,6 +117,23 @@ export class ImageLayout implements LayoutMap {
         local.startsWith(`${directory}/`) && parseFileName(local.slice(directory.length + 1)) !== undefined,
     );
   }
+}
+
+function notConfigured(root: string): MetaMasterError {
+  const [, name = root, suffix] = /^(.*?)(@wal)?$/.exec(root) ?? [];
+  const lacking =
+    suffix === undefined
+      ? `a database ${JSON.stringify(name)}`
+      : `WALs of ${JSON.stringify(name)} in a directory of their own`;
+  return new MetaMasterError(
+    "DatabaseNotConfigured",
+    "invalid",
+    `The history holds ${lacking}, which this member's configuration does not name.`,
+    {
+      hint: "Give `databases` the names that they had, and the same on every member: nothing was touched. To give one up for good, begin another prefix with `bootstrap: Adopt`.",
+      details: { database: name },
+    },
+  );
 }
 
 function invalid(file: ImagePath, fault: string): MetaMasterError {

@@ -221,6 +221,21 @@ describe("a primary's disk", () => {
     expect(rowCount(await world.files())).toBe(37n);
   });
 
+  test.each([
+    ["a primary's", true],
+    ["a standby's", false],
+  ])(
+    "%s configuration that leaves a database of the history out is refused: it would be shipped as removed",
+    async (_whose, led) => {
+      const { member } = await primary();
+      const other = led ? member : world.member("b");
+      if (!led) await other.reconcile();
+      await member.die();
+      const renamed = world.member(led ? "a" : "b", { directory: other.directory, databases: ["other"] });
+      expect(await code(renamed.reconcile())).toBe("DatabaseNotConfigured");
+    },
+  );
+
   test("is still ahead after a claim of its own that came to nothing", async () => {
     const { member, database } = await primary();
     await member.die();

@@ -121,6 +121,7 @@ export class Reconciler {
     if ((await findPosition(tools.reader, state.claim, signal)) === "trimmed")
       throw historyMismatch(state.claim.slot, "its claim is gone");
     const image = await this.#fold(state, signal);
+    tools.layout.check(image.files.keys());
     const fork = await findFork(tools.reader, image.claims, state, signal);
     if (fork !== undefined) return await this.#diverged(state, fork, image, signal);
     const damage = (await findDamage(tools, image)) ?? (await this.#lostBytes(state, image, signal));

@@ -56,6 +56,12 @@ export const replicaErrorCodes: ErrorCodes = {
     remedy:
       "Check `databases[].path`; a database appears once the master has created it. Until then nothing of it is replicated, and every barrier is refused.",
   },
+  DatabaseNotConfigured: {
+    kind: "invalid",
+    meaning: "The history holds a database, or a directory of WALs, that this member's configuration does not name.",
+    remedy:
+      "Give `databases` the names that they had, the same on every member. To give one up for good, begin another prefix with `bootstrap: Adopt`.",
+  },
   DirectoryInUse: {
     kind: "conflict",
     meaning: "Another metamaster runs on this data directory.",

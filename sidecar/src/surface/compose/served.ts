@@ -9,11 +9,13 @@ import type { ServedMember } from "../http/served-member.js";
 import { statusDocument, type StatusDocument, type StatusFacts } from "../http/status.js";
 import type { MemberMetrics } from "../metrics/member-metrics.js";
 
+type OwnFacts = Omit<StatusFacts, "clusterUid" | "bucketTrouble">;
+
 /** What HTTP shows of a run, also before there is a member: while the bucket is waited for. */
 export class RunningMember implements ServedMember {
   readonly name: string;
   readonly #metrics: MemberMetrics;
-  readonly #facts: Omit<StatusFacts, "clusterUid">;
+  readonly #facts: OwnFacts;
   readonly #early: RoleState;
   #clusterUid: string | undefined;
   #member: Member | undefined;
@@ -23,7 +25,7 @@ export class RunningMember implements ServedMember {
 
   readonly gate: Gate | undefined;
 
-  constructor(name: string, facts: Omit<StatusFacts, "clusterUid">, metrics: MemberMetrics, gate?: Gate) {
+  constructor(name: string, facts: OwnFacts, metrics: MemberMetrics, gate?: Gate) {
     this.name = name;
     this.gate = gate;
     this.#facts = facts;
@@ -89,6 +91,7 @@ export class RunningMember implements ServedMember {
       ship: undefined,
       halt: undefined,
       trouble: this.trouble,
+      writeTrouble: undefined,
       failovers: [],
       restarts: 0,
       fencedTotal: 0,
@@ -97,7 +100,9 @@ export class RunningMember implements ServedMember {
   }
 
   status(): StatusDocument {
-    return statusDocument(this.memberStatus, { ...this.#facts, clusterUid: this.#clusterUid });
+    const { memberStatus } = this;
+    const bucketTrouble = memberStatus.writeTrouble ?? this.#bucketTrouble();
+    return statusDocument(memberStatus, { ...this.#facts, clusterUid: this.#clusterUid, bucketTrouble });
   }
 
   async metrics(): Promise<{ readonly contentType: string; readonly text: string }> {

@@ -6,6 +6,8 @@ import type { ShipStatus } from "../../replica/replica.js";
 export interface StatusFacts {
   readonly cluster: string;
   readonly clusterUid: string | undefined;
+  /** What keeps calls to the bucket from succeeding. */
+  readonly bucketTrouble: string | undefined;
   readonly bucket: string;
   readonly version: string;
   readonly pid: number;
@@ -30,6 +32,8 @@ export interface StatusDocument {
   readonly ship: ShipStatus | undefined;
   readonly halt: MemberStatus["halt"];
   readonly trouble: string | undefined;
+  /** What keeps calls to the bucket from succeeding. */
+  readonly bucketTrouble: string | undefined;
   readonly lastFailover: FailoverRecord | undefined;
   readonly failovers: readonly FailoverRecord[];
   readonly masterRunning: boolean;
@@ -59,6 +63,7 @@ export function statusDocument(status: MemberStatus, facts: StatusFacts): Status
     ship: status.ship,
     halt: status.halt,
     trouble: status.trouble ?? status.ship?.trouble,
+    bucketTrouble: facts.bucketTrouble,
     lastFailover: failovers.at(-1),
     failovers,
     masterRunning: status.masterRunning,

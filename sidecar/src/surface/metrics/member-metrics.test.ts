@@ -21,6 +21,7 @@ const base: MemberStatus = {
   },
   halt: undefined,
   trouble: undefined,
+  writeTrouble: undefined,
   failovers: [],
   restarts: 2,
   fencedTotal: 3,

@@ -1,0 +1,100 @@
+import { expect, test } from "@jest/globals";
+import { resource, type MetaMasterCluster } from "../../../crds/src/index.js";
+import type { Action } from "../decisions/members.js";
+import type { MemberDocument } from "./member-status.js";
+import type { Observed } from "./observe.js";
+import { changeOf } from "./significant.js";
+import { statusOf } from "./status.js";
+
+const cluster = resource.parse({
+  apiVersion: "metamaster.io/v1alpha1",
+  kind: "MetaMasterCluster",
+  metadata: { name: "meta", generation: 3 },
+  spec: {
+    replicas: 2,
+    bucket: { url: "s3://bucket/meta" },
+    template: { spec: { containers: [{ name: "master", image: "m" }] } },
+    databases: [{ name: "meta", path: "meta" }],
+    volumeClaimTemplate: { spec: { resources: { requests: { storage: "1Gi" } } } },
+  },
+}) as MetaMasterCluster;
+
+function member(ordinal: number, role: MemberDocument["role"], more: Partial<MemberDocument> = {}): Observed {
+  const ship = role === "Primary" ? { ship: { durableLagSeconds: 0.2 } } : {};
+  return {
+    pod: { apiVersion: "v1", kind: "Pod" },
+    document: {
+      role,
+      reason: "r",
+      epoch: 4,
+      since: "2026-01-01T00:00:00.000Z",
+      position: { slot: 9 },
+      ...ship,
+      ...more,
+    },
+    member: { name: `meta-${ordinal}`, ordinal, role, lagSeconds: 0, revision: "r", deleting: false, cordoned: false },
+    slot: 9,
+    failing: undefined,
+  };
+}
+
+const nothing: Action = { do: "Nothing" };
+
+function conditions(members: readonly Observed[], action = nothing): Record<string, string> {
+  const status = statusOf({ cluster, members, action, invalid: undefined, nowMs: 0 });
+  return Object.fromEntries((status.conditions ?? []).map(({ type, status: is, reason }) => [type, `${is} ${reason}`]));
+}
+
+const away = "slot 76 is not durable yet: Could not create log/76: no answer within 5000 ms.";
+
+test.each([
+  [
+    "all is well",
+    [member(0, "Primary"), member(1, "Standby")],
+    { Ready: "True AllMembersReady", BucketReachable: "True Reachable", Degraded: "False AsExpected" },
+  ],
+  [
+    "the primary's writes don't become durable",
+    [member(0, "Primary", { bucketTrouble: away }), member(1, "Standby")],
+    { Ready: "True AllMembersReady", BucketReachable: "False Unreachable", Replicating: "False NotShipping" },
+  ],
+  [
+    "the bucket refuses the primary",
+    [member(0, "Primary", { bucketTrouble: "403 AccessDenied" }), member(1, "Standby")],
+    { BucketReachable: "False Denied" },
+  ],
+  [
+    "only a standby can't reach the bucket",
+    [member(0, "Primary"), member(1, "Standby", { bucketTrouble: away })],
+    { BucketReachable: "True Reachable" },
+  ],
+  [
+    "nobody is primary, and nobody reaches the bucket",
+    [member(0, "Syncing", { trouble: away }), member(1, "Syncing")],
+    { Ready: "False NoPrimary", BucketReachable: "False Unreachable", PrimaryElected: "False Electing" },
+  ],
+  [
+    "a member has halted",
+    [member(0, "Primary"), member(1, "Halted", { halt: { reason: "LogGap", remedy: "Bring it back." } })],
+    { Ready: "False MembersMissing", Degraded: "True MemberHalted" },
+  ],
+])("%s", (_what, members, expected) => {
+  expect(conditions(members)).toMatchObject(expected);
+});
+
+test("only slots that grow are no reason to write at once; anything else is", () => {
+  const members = [member(0, "Primary"), member(1, "Standby")];
+  const before = statusOf({ cluster, members, action: nothing, invalid: undefined, nowMs: 0 });
+  expect(changeOf(before, structuredClone(before))).toBe("Nothing");
+  const grown = statusOf({
+    cluster,
+    members: members.map((each) => ({ ...each, slot: 12 })),
+    action: nothing,
+    invalid: undefined,
+    nowMs: 0,
+  });
+  expect(changeOf(before, grown)).toBe("Slots");
+  const less = statusOf({ cluster, members: members.slice(0, 1), action: nothing, invalid: undefined, nowMs: 0 });
+  expect(changeOf(before, less)).toBe("Much");
+  expect(changeOf(undefined, before)).toBe("Much");
+});
