@@ -90,7 +90,7 @@ export class Reconciler {
   async #bring(cluster: MetaMasterCluster, memory: Memory): Promise<Again> {
     const { store, ask } = this.#components;
     const members = await observe(cluster, store, memory.lag, ask);
-    const invalid = invalidOf(cluster, this.#clusters());
+    const invalid = invalidOf(cluster, store.all("MetaMasterCluster"));
     if (invalid !== undefined) {
       await this.#tell(memory, cluster, { do: "Wait", why: invalid }, "SpecInvalid");
       await this.#status(memory, { cluster, members, action: nothing, invalid });
@@ -105,13 +105,6 @@ export class Reconciler {
     await this.#growVolumes(cluster);
     await this.#status(memory, { cluster, members, action, invalid });
     return this.#again(cluster, members, wrote ? { do: "Wait", why: "" } : action);
-  }
-
-  #clusters(): MetaMasterCluster[] {
-    return this.#components.store.all("MetaMasterCluster").flatMap((live) => {
-      const parsed = resource.safeParse(live);
-      return parsed.success ? [parsed.data as MetaMasterCluster] : [];
-    });
   }
 
   #again(cluster: MetaMasterCluster, members: readonly Observed[], action: Action): Again {

@@ -13,6 +13,8 @@ export interface LeadershipSettings {
   readonly retryMs: number;
 }
 
+const CALL_MS = 4000;
+
 /**
  * One operator of several works at a time. Times are this process's own: a lease is waited for from having read it, and a leader counts from having sent its last renewal. Two that worked at once
  * would do no harm, only twice the work: what is dangerous the members and the log decide.
@@ -35,7 +37,7 @@ export class Leadership {
     for (;;) {
       signal.throwIfAborted();
       try {
-        const holder = await this.#try();
+        const holder = await this.#inTime();
         if (holder === undefined) return;
         if (holder !== said) this.#logger.info({ holder }, `${holder} leads, waiting`);
         said = holder;
@@ -55,7 +57,7 @@ export class Leadership {
       if (signal.aborted) return;
       const sentMs = performance.now();
       try {
-        if ((await this.#try()) !== undefined) return;
+        if ((await this.#inTime()) !== undefined) return;
         provenMs = sentMs;
       } catch (error) {
         this.#logger.warn({ err: error }, "the operator's lease can't be renewed, trying again");
@@ -76,6 +78,20 @@ export class Leadership {
       });
     } catch (error) {
       this.#logger.warn({ err: error }, "the operator's lease could not be given back, it runs out by itself");
+    }
+  }
+
+  /** A call that hangs must not take the time of all others. */
+  async #inTime(): Promise<string | undefined> {
+    const over = new AbortController();
+    const late = async (): Promise<never> => {
+      await sleep(CALL_MS, undefined, { signal: over.signal });
+      throw new Error(`no answer within ${CALL_MS} ms`);
+    };
+    try {
+      return await Promise.race([this.#try(), late()]);
+    } finally {
+      over.abort();
     }
   }
 

@@ -3,7 +3,7 @@ import { GROUP, KIND, PLURAL, VERSION } from "../../../crds/src/index.js";
 import type { Logger } from "../log.js";
 import { CLUSTER_LABEL, FIELD_MANAGER } from "../objects/names.js";
 import { Informer, ownersOf, type Watched } from "./informers.js";
-import { keyOf, text, type LiveObject } from "./objects.js";
+import { field, keyOf, text, type LiveObject } from "./objects.js";
 
 const ours = `app.kubernetes.io/managed-by=${FIELD_MANAGER}`;
 const rbac = "rbac.authorization.k8s.io/v1";
@@ -53,6 +53,7 @@ export interface StoreSettings {
 /** What is, as the API server last told. */
 export class Store {
   readonly #informers: ReadonlyMap<WatchedKind, Informer>;
+  readonly #cordoned = new Set<string>();
 
   /** `onChange`: the key of a cluster with which something has happened; undefined: it may be any. */
   constructor(
@@ -65,12 +66,23 @@ export class Store {
     for (const [kind, watched] of Object.entries(kinds) as [WatchedKind, Watched][]) {
       if (watched.clusterScoped === true && !clusterWide) continue;
       const tell = (object: LiveObject): void => {
-        if (kind === "Node") onChange(undefined);
-        else for (const key of clustersOf(kind, object)) onChange(key);
+        // A node's heartbeats are nobody's concern.
+        if (kind === "Node") {
+          if (this.#cordonChanged(object)) onChange(undefined);
+        } else for (const key of clustersOf(kind, object)) onChange(key);
       };
       informers.set(kind, new Informer(watched, { config, api, namespace, logger }, tell));
     }
     this.#informers = informers;
+  }
+
+  #cordonChanged(node: LiveObject): boolean {
+    const name = text(node, "metadata", "name") ?? "";
+    const cordoned = field(node, "spec", "unschedulable") === true;
+    const changed = this.#cordoned.has(name) !== cordoned;
+    if (cordoned) this.#cordoned.add(name);
+    else this.#cordoned.delete(name);
+    return changed;
   }
 
   async start(): Promise<void> {

@@ -36,7 +36,7 @@ export const haltReasons = {
   DatabaseNotConfigured: {
     meaning: "The history holds a database that this member's configuration does not name.",
     remedy:
-      "Nothing was touched. Give `databases` the names that they had, the same on every member, and start it anew.",
+      "Nothing was touched. Give `databases` the names that they had, the same on every member, restart it, then resume.",
   },
   MasterWillNotDie: {
     meaning: "The master did not end after SIGKILL; it may still be writing.",
