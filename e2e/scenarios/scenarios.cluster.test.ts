@@ -15,6 +15,7 @@ const WAIT_MS_MAX = 240_000;
 const LEASE_MS = 6000;
 const AWAY_MS = 120_000;
 const MANY = 300;
+const MANY_MS_MAX = 600_000;
 const SETTLE_MS = 10_000;
 const QUIET_MS = 20_000;
 
@@ -349,7 +350,7 @@ on("300 resources: all are looked after, and then nothing is written any more", 
     ["apply", "--server-side", "-f", "-"],
     JSON.stringify({ apiVersion: "v1", kind: "List", items }),
   );
-  await waitFor("all are looked after", WAIT_MS_MAX, async () => {
+  await waitFor("all are looked after", MANY_MS_MAX, async () => {
     const path = 'jsonpath={.items[*].status.conditions[?(@.type=="Ready")].reason}';
     const reasons = await cluster.kubectl(["get", "mmc", "-l", "many", "-o", path]);
     return reasons.split(" ").filter((reason) => reason === "ScaledToZero").length === MANY ? true : undefined;

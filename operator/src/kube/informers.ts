@@ -68,8 +68,13 @@ export class Informer {
       return { ...all, items };
     };
     this.#watch = new ListWatch(pathOf(watched, within), watch, listAll, false, labelSelector);
-    this.#watch.on("add", onChange);
-    this.#watch.on("update", onChange);
+    const kept = (object: LiveObject): void => {
+      // Half of what an object weighs, and nobody's concern here.
+      if (object.metadata !== undefined) delete object.metadata.managedFields;
+      onChange(object);
+    };
+    this.#watch.on("add", kept);
+    this.#watch.on("update", kept);
     this.#watch.on("delete", onChange);
     this.#watch.on("error", (error: unknown) => void this.#again(error));
   }
