@@ -13,14 +13,16 @@ process.on("SIGTERM", () => {
   child.kill("SIGKILL");
   process.exit(0);
 });
+// Before the LOCK: whoever sees that held sees the child, too.
+const child = spawn("sleep", ["1000"], { stdio: "ignore" });
 let database;
 try {
   database = new DatabaseSync(lock);
   database.exec("BEGIN EXCLUSIVE");
 } catch {
+  child.kill("SIGKILL");
   process.exit(4);
 }
-const child = spawn("sleep", ["1000"], { stdio: "ignore" });
 writeFileSync(folder + "/pids", process.pid + " " + child.pid);
 setInterval(() => {
   if (existsSync(folder + "/end")) process.exit(3);
