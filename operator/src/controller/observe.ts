@@ -1,8 +1,9 @@
 import type { MetaMasterCluster, MemberStatus } from "../../../crds/src/index.js";
 import type { Member } from "../decisions/members.js";
-import { list, number, text, type LiveObject } from "../kube/objects.js";
+import { text, type LiveObject } from "../kube/objects.js";
 import type { Store } from "../kube/store.js";
 import { HTTP_PORT, namespaceOf } from "../objects/names.js";
+import { failureOf } from "./failure.js";
 import type { LagClock } from "./lag.js";
 import type { MemberDocument } from "./member-status.js";
 
@@ -68,25 +69,4 @@ function ordinalOf(cluster: MetaMasterCluster, pod: LiveObject): number | undefi
   const [, digits] = /-([0-9]{1,4})$/.exec(text(pod, "metadata", "name") ?? "") ?? [];
   const prefix = `${cluster.metadata.name}-${digits ?? ""}`;
   return digits !== undefined && text(pod, "metadata", "name") === prefix ? Number(digits) : undefined;
-}
-
-const RESTARTS_MANY = 3;
-
-/** A container that can't be started, or that waits after ending again and again. One that waits for the gate is as it should be. */
-function failureOf(pod: LiveObject): string | undefined {
-  const statuses = [...list(pod, "status", "initContainerStatuses"), ...list(pod, "status", "containerStatuses")];
-  for (const status of statuses) {
-    const reason = text(status, "state", "waiting", "reason");
-    if (reason === undefined || reason === "PodInitializing" || reason === "ContainerCreating") continue;
-    const restarts = number(status, "restartCount") ?? 0;
-    if (reason === "CrashLoopBackOff" && restarts < RESTARTS_MANY) continue;
-    const message = text(status, "state", "waiting", "message") ?? "";
-    return `container ${text(status, "name") ?? ""}: ${reason}${message === "" ? "" : ` (${message.slice(0, 300)})`}`;
-  }
-  const unscheduled = list(pod, "status", "conditions").find(
-    (each) => text(each, "type") === "PodScheduled" && text(each, "status") === "False",
-  );
-  return unscheduled === undefined
-    ? undefined
-    : `it can't be scheduled: ${text(unscheduled, "message")?.slice(0, 300) ?? ""}`;
 }

@@ -80,6 +80,7 @@ test("the sidecar comes first and holds the master back; master and sidecar shar
     restartPolicy: "Always",
     image: "metamaster:1",
     startupProbe: { httpGet: { path: "/v1/gate", port: 8400 } },
+    terminationMessagePolicy: "FallbackToLogsOnError",
   });
   expect(field(spec, "containers", 0, "volumeMounts")).toContainEqual({ name: "data", mountPath: "/data" });
   expect(field(spec, "containers", 0, "env")).toContainEqual({

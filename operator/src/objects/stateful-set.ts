@@ -131,6 +131,8 @@ function sidecar({ spec }: MetaMasterCluster, { image }: StatefulSetSettings): C
     ports: [{ name: "metamaster", containerPort: HTTP_PORT, protocol: "TCP" }],
     startupProbe: gate === "HoldStart" ? held : up,
     livenessProbe: { httpGet: probe("/livez"), periodSeconds: 10, timeoutSeconds: 5, failureThreshold: 3 },
+    // With what it ended is what a person reads in the resource's conditions.
+    terminationMessagePolicy: "FallbackToLogsOnError",
     ...(spec.sidecar.resources === undefined ? {} : { resources: spec.sidecar.resources }),
     securityContext: sidecarSecurity(spec),
     volumeMounts: [

@@ -1,0 +1,39 @@
+import { expect, test } from "@jest/globals";
+import { failureOf } from "./failure.js";
+
+const log = [
+  '{"level":"info","msg":"the bucket keeps its promises"}',
+  "error: first",
+  '{"level":"info","msg":"again"}',
+  "error: s3://b/p/ belongs to another cluster.",
+  "  what to do: Check bucket and prefix.",
+  "  code: ForeignCluster (docs/reference/errors.md)",
+  "",
+].join("\n");
+
+function pod(name: string, restartCount: number, message: string): object {
+  const state = { waiting: { reason: "CrashLoopBackOff", message: "back-off 40s" } };
+  const status = { name, restartCount, state, lastState: { terminated: { message } } };
+  return { status: { initContainerStatuses: [status] } };
+}
+
+test.each([
+  [
+    "the sidecar's last error and its remedy",
+    pod("metamaster", 3, log),
+    "container metamaster: CrashLoopBackOff (s3://b/p/ belongs to another cluster.; what to do: Check bucket and prefix.; code: ForeignCluster (docs/reference/errors.md))",
+  ],
+  [
+    "the kubelet's words where it said no error",
+    pod("metamaster", 3, "killed"),
+    "container metamaster: CrashLoopBackOff (back-off 40s)",
+  ],
+  [
+    "the kubelet's words of another container",
+    pod("proxy", 3, log),
+    "container proxy: CrashLoopBackOff (back-off 40s)",
+  ],
+  ["nothing of one that may come up yet", pod("metamaster", 2, log), undefined],
+])("tells %s", (_what, found, told) => {
+  expect(failureOf(found)).toBe(told);
+});

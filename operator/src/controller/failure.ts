@@ -1,0 +1,32 @@
+import { SIDECAR_CONTAINER } from "../../../crds/src/index.js";
+import { list, number, text } from "../kube/objects.js";
+
+const RESTARTS_MANY = 3;
+const WHY_MAX = 600;
+
+/** Why a pod's container can't be started, or waits after ending again and again, for people. One that waits for the gate is as it should be. */
+export function failureOf(pod: unknown): string | undefined {
+  const statuses = [...list(pod, "status", "initContainerStatuses"), ...list(pod, "status", "containerStatuses")];
+  for (const status of statuses) {
+    const reason = text(status, "state", "waiting", "reason");
+    if (reason === undefined || reason === "PodInitializing" || reason === "ContainerCreating") continue;
+    const restarts = number(status, "restartCount") ?? 0;
+    if (reason === "CrashLoopBackOff" && restarts < RESTARTS_MANY) continue;
+    const why = (lastWords(status) ?? text(status, "state", "waiting", "message") ?? "").slice(0, WHY_MAX);
+    return `container ${text(status, "name") ?? ""}: ${reason}${why === "" ? "" : ` (${why})`}`;
+  }
+  const unscheduled = list(pod, "status", "conditions").find(
+    (each) => text(each, "type") === "PodScheduled" && text(each, "status") === "False",
+  );
+  return unscheduled === undefined
+    ? undefined
+    : `it can't be scheduled: ${text(unscheduled, "message")?.slice(0, WHY_MAX) ?? ""}`;
+}
+
+/** The error with which the sidecar ended: what is wrong and what to do. The kubelet keeps the end of its log. */
+function lastWords(status: unknown): string | undefined {
+  if (text(status, "name") !== SIDECAR_CONTAINER) return undefined;
+  const log = text(status, "lastState", "terminated", "message") ?? "";
+  const error = /(?:^|\n)error: (?![^]*\nerror: )([^]*)$/.exec(log)?.[1];
+  return error?.trim().replaceAll(/\s*\n\s*/g, "; ");
+}
