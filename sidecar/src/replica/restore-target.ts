@@ -102,6 +102,16 @@ async function lacksLog(
   );
 }
 
+/** Nothing is no state of a cluster: whoever asks for a time before its first entry is told so. */
+export function checkNotBefore(target: RestoreTarget, { position }: ImageState): void {
+  if (target.kind !== "time" || position.slot >= 0) return;
+  const asked = new Date(target.wallMs).toISOString();
+  throw new MetaMasterError("TargetTooOld", "invalid", `The history begins after ${asked}.`, {
+    hint: "See `metamaster log list --from 0` for when it begins.",
+    details: { time: asked },
+  });
+}
+
 function tooOld(oldestSlot: number | undefined): MetaMasterError {
   const kept = oldestSlot === undefined ? "there is no snapshot" : `its oldest snapshot is at slot ${oldestSlot}`;
   return new MetaMasterError("TargetTooOld", "invalid", `The bucket does not keep the history so far back: ${kept}.`, {

@@ -70,6 +70,12 @@ describe("a point in history", () => {
     }
   });
 
+  test("before the first entry there is nothing to restore", async () => {
+    const first = (await world.entries())[0]!.header.wallTimeMs;
+    expect(await code(restored({ kind: "time", wallMs: first - 1 }))).toBe("TargetTooOld");
+    expect(rowCount(await (await restored({ kind: "time", wallMs: first })).disk())).toBe(0n);
+  });
+
   test("that is not there yet, or no more, is refused", async () => {
     expect(await code(restored({ kind: "slot", slot: 10_000 }))).toBe("TargetNotReached");
     const snapshots = await world.shelf.list(deadline());

@@ -6,7 +6,13 @@ import { EMPTY_IMAGE, type ImageFile, type ImageState } from "../formats/image.j
 import { proveExact } from "./continuity.js";
 import { DiskImage, identityOf } from "./disk-image.js";
 import { basesOf, LogReplay, type AppendSink } from "./restore-log.js";
-import { pickBase, type RestoreBase, type RestoreTarget, type SnapshotShelf } from "./restore-target.js";
+import {
+  checkNotBefore,
+  pickBase,
+  type RestoreBase,
+  type RestoreTarget,
+  type SnapshotShelf,
+} from "./restore-target.js";
 import { TableRestore, type KnownTables } from "./restore-tables.js";
 import { rewriteAllOptions } from "./seal.js";
 import { FileDigests } from "./ship/digests.js";
@@ -91,7 +97,9 @@ export async function replayFrom(
   signal: AbortSignal,
 ): Promise<ImageState> {
   try {
-    return await new LogReplay(tools, sink, base.image, target).run(signal);
+    const image = await new LogReplay(tools, sink, base.image, target).run(signal);
+    checkNotBefore(target, image);
+    return image;
   } catch (error) {
     if (base.image.position.slot < 0 && base.ifTrimmed !== undefined && hasCode(error, "TrimmedAway"))
       throw base.ifTrimmed;

@@ -72,6 +72,11 @@ describe("usage", () => {
     expect(err).toContain("-- ./my-master");
   });
 
+  test("a sequence number is one of a database that there is", async () => {
+    const { code, err } = await run("restore", "--to", join(folder, "x"), "--sequence", "mata=5");
+    expect([code, err]).toEqual([2, expect.stringContaining("Name one of the configuration's: meta.")]);
+  });
+
   test("two targets of a restore are one too many", async () => {
     const { code, err } = await run(
       "restore",

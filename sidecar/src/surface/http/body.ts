@@ -4,9 +4,10 @@ import { isPlainObject } from "../config/document.js";
 import { requestInvalid } from "./problem.js";
 
 const BODY_BYTES_MAX = 16 * 1024;
+const SHOWN_MAX = 100;
 
-/** The request's JSON object; nothing sent is the empty object. */
-export async function readJson(request: IncomingMessage): Promise<Record<string, unknown>> {
+/** The request's JSON object, with no other keys than these; nothing sent is the empty object. */
+export async function readJson(request: IncomingMessage, keys: readonly string[]): Promise<Record<string, unknown>> {
   const chunks: Buffer[] = [];
   let size = 0;
   for await (const chunk of request) {
@@ -29,5 +30,13 @@ export async function readJson(request: IncomingMessage): Promise<Record<string,
     throw requestInvalid("the body must be JSON");
   }
   if (!isPlainObject(value)) throw requestInvalid("the body must be a JSON object");
+  refuseUnknown("key in the body", Object.keys(value), keys);
   return value;
+}
+
+export function refuseUnknown(what: string, given: readonly string[], known: readonly string[]): void {
+  const unknown = given.find((each) => !known.includes(each));
+  if (unknown === undefined) return;
+  const list = known.length === 0 ? "none is taken" : `there are ${known.join(", ")}`;
+  throw requestInvalid(`${JSON.stringify(unknown.slice(0, SHOWN_MAX))} is no ${what}: ${list}`);
 }

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from "node:http";
 import { MetaMasterError } from "../../base/errors.js";
 import type { RoleState } from "../../member/roles.js";
-import { readJson } from "./body.js";
+import { readJson, refuseUnknown } from "./body.js";
 import { requestInvalid } from "./problem.js";
 import type { ServedMember } from "./served-member.js";
 
@@ -25,9 +25,12 @@ export interface Route {
   readonly changes: boolean;
   /** May wait for long without being counted as busy. */
   readonly waits: boolean;
+  /** Parameters of the query; absent: any are taken, since probes and scrapers add their own. */
+  readonly parameters?: readonly string[];
   readonly handle: (call: RouteCall) => Answer | Promise<Answer>;
 }
 
+const TIMEOUT = ["timeoutSeconds"];
 const WAIT_SECONDS_MAX = 600;
 const BARRIER_SECONDS = 30;
 const GATE_SECONDS = 25;
@@ -35,13 +38,13 @@ const CHECKPOINT_SECONDS = 600;
 const SWITCHOVER_SECONDS = 300;
 
 export const routes: Readonly<Record<string, Route>> = {
-  "/v1/barrier": { method: "POST", changes: true, waits: false, handle: barrier },
-  "/v1/checkpoint": { method: "POST", changes: true, waits: false, handle: checkpoint },
-  "/v1/gate": { method: "GET", changes: false, waits: true, handle: gate },
-  "/v1/resume": { method: "POST", changes: true, waits: false, handle: resume },
-  "/v1/role": { method: "GET", changes: false, waits: true, handle: role },
+  "/v1/barrier": { method: "POST", changes: true, waits: false, parameters: TIMEOUT, handle: barrier },
+  "/v1/checkpoint": { method: "POST", changes: true, waits: false, parameters: TIMEOUT, handle: checkpoint },
+  "/v1/gate": { method: "GET", changes: false, waits: true, parameters: ["waitSeconds"], handle: gate },
+  "/v1/resume": { method: "POST", changes: true, waits: false, parameters: [], handle: resume },
+  "/v1/role": { method: "GET", changes: false, waits: true, parameters: ["version", "waitSeconds"], handle: role },
   "/v1/status": { method: "GET", changes: false, waits: false, handle: ({ member }) => json(200, member.status()) },
-  "/v1/switchover": { method: "POST", changes: true, waits: false, handle: switchover },
+  "/v1/switchover": { method: "POST", changes: true, waits: false, parameters: TIMEOUT, handle: switchover },
   "/healthz": {
     method: "GET",
     changes: false,
@@ -52,6 +55,11 @@ export const routes: Readonly<Record<string, Route>> = {
   "/metrics": { method: "GET", changes: false, waits: false, handle: metrics },
   "/readyz": { method: "GET", changes: false, waits: false, handle: ready },
 };
+
+/** A misspelt limit must not be an absent one: nothing is begun with what isn't known. */
+export function checkQuery({ parameters }: Route, query: URLSearchParams): void {
+  if (parameters !== undefined) refuseUnknown("parameter", [...query.keys()], parameters);
+}
 
 export function json(status: number, body: unknown): Answer {
   return { status, contentType: "application/json", text: `${JSON.stringify(body)}\n` };
@@ -72,8 +80,7 @@ async function checkpoint({ member, query, within }: RouteCall): Promise<Answer>
 }
 
 async function switchover({ member, request, query, within }: RouteCall): Promise<Answer> {
-  const body = await readJson(request);
-  const { to, maxLagBytes } = body;
+  const { to, maxLagBytes } = await readJson(request, ["to", "maxLagBytes"]);
   if (to !== undefined && typeof to !== "string") throw requestInvalid("`to` must be a member's name");
   if (maxLagBytes !== undefined && (typeof maxLagBytes !== "number" || !(maxLagBytes >= 0))) {
     throw requestInvalid("`maxLagBytes` must be a number of bytes");
@@ -83,7 +90,7 @@ async function switchover({ member, request, query, within }: RouteCall): Promis
 }
 
 async function resume({ member, request }: RouteCall): Promise<Answer> {
-  const { reason } = await readJson(request);
+  const { reason } = await readJson(request, ["reason"]);
   if (typeof reason !== "string") throw requestInvalid("`reason` must name the halt's reason, as the status does");
   member.resume(reason);
   return json(200, { resumed: reason });

@@ -261,6 +261,11 @@ describe("the rest", () => {
     expect((await call("/healthz")).status).toBe(200);
   });
 
+  test("probes and scrapers may add parameters of their own", async () => {
+    for (const path of ["/healthz?verbose", "/readyz?x=1", "/metrics?name=a", "/v1/status?x=1"])
+      expect([path, (await fetch(new URL(path, url))).status]).not.toEqual([path, 400]);
+  });
+
   test("metrics are text, and HEAD has no body", async () => {
     const answer = await fetch(new URL("/metrics", url));
     expect(answer.headers.get("content-type")).toContain("version=0.0.4");
@@ -294,6 +299,11 @@ describe("what is refused", () => {
     ["no JSON", "/v1/switchover", { body: "{" }, 400, "HttpRequestInvalid"],
     ["JSON that is no object", "/v1/resume", { body: "[1]" }, 400, "HttpRequestInvalid"],
     ["a wrong type", "/v1/switchover", { body: '{"to":5}' }, 400, "HttpRequestInvalid"],
+    ["a misspelt key", "/v1/switchover", { body: '{"too":"beta"}' }, 400, "HttpRequestInvalid"],
+    ["a key too many", "/v1/resume", { body: '{"reason":"LogGap","for":1}' }, 400, "HttpRequestInvalid"],
+    ["a misspelt parameter", "/v1/switchover?timeoutSecond=5", {}, 400, "HttpRequestInvalid"],
+    ["a parameter of another call", "/v1/barrier?waitSeconds=5", {}, 400, "HttpRequestInvalid"],
+    ["a misspelt poll", "/v1/role?versoin=5", { method: "GET" }, 400, "HttpRequestInvalid"],
     ["a huge body", "/v1/switchover", { body: "x".repeat(20_000) }, 413, "HttpBodyTooLarge"],
   ] as const)("%s", async (_what, path, options, status, code) => {
     expect(await raw(path, options)).toMatchObject({ status, body: { code } });

@@ -5,7 +5,7 @@ import type { Logger } from "../../base/log.js";
 import { EVERYWHERE, formatAddress, isLoopback, type Address } from "../config/address.js";
 import { toProblem } from "./problem.js";
 import { checkRequest } from "./request-guard.js";
-import { json, routes, type Answer, type Route } from "./routes.js";
+import { checkQuery, json, routes, type Answer, type Route } from "./routes.js";
 import type { ServedMember } from "./served-member.js";
 
 export interface HttpSettings {
@@ -151,10 +151,12 @@ export class MemberHttp {
   }
 
   async #handle(route: Route, request: IncomingMessage, response: ServerResponse, query: string): Promise<Answer> {
+    const parameters = new URLSearchParams(query);
+    checkQuery(route, parameters);
     return await route.handle({
       member: this.#components.member,
       request,
-      query: new URLSearchParams(query),
+      query: parameters,
       within: (seconds, work) => this.#within(response, seconds, work),
     });
   }

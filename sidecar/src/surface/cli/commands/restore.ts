@@ -25,6 +25,7 @@ export async function restoreCommand(context: CommandContext, options: RestoreOp
   const { system, logger, signal } = context;
   const directory = resolve(options.to);
   const layout = layoutBelow(directory, config);
+  checkDatabase(target, layout.databases);
   const folders = new LocalFolders(directory);
   const store = new StateStore(system.fs, folders);
   await checkTarget(directory, config.dataDirectory, store, system);
@@ -73,11 +74,21 @@ export async function restoreCommand(context: CommandContext, options: RestoreOp
 function targetOf({ slot, sequence, time }: RestoreOptions): RestoreTarget {
   const given = [slot, sequence, time].filter((each) => each !== undefined);
   if (given.length > 1) {
-    throw new MetaMasterError("UsageInvalid", "invalid", "Only one of --slot, --sequence and --time can be given.");
+    throw new MetaMasterError("UsageInvalid", "invalid", "Only one of --slot, --sequence and --time can be given.", {
+      hint: "Choose one; without any, everything that is durable is restored.",
+    });
   }
   if (slot !== undefined) return { kind: "slot", slot };
   if (sequence !== undefined) return { kind: "sequence", ...sequence };
   return time === undefined ? { kind: "end" } : { kind: "time", wallMs: time };
+}
+
+/** No entry has numbers of an unknown database: nothing would be beyond it, and everything would be restored. */
+function checkDatabase(target: RestoreTarget, databases: readonly { readonly name: string }[]): void {
+  if (target.kind !== "sequence" || databases.some(({ name }) => name === target.database)) return;
+  throw new MetaMasterError("UsageInvalid", "invalid", `--sequence: there is no database ${target.database}.`, {
+    hint: `Name one of the configuration's: ${databases.map(({ name }) => name).join(", ")}.`,
+  });
 }
 
 /** Empty, new, or what an interrupted restore left. */
