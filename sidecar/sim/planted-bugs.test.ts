@@ -10,7 +10,7 @@ const startOf: Readonly<Record<string, number>> = {
   adoptForeignUid: 15,
   adoptBesideHistory: 3,
   leaseByWallClock: 9,
-  leaseFromAnswer: 20,
+  leaseFromAnswer: 40,
   leaseByRecordTimes: 5,
   goneIsEvidence: 5,
 };
