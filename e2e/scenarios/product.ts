@@ -171,7 +171,10 @@ export class Meta {
     const all = status?.readyReplicas === replicas && status.replicas === replicas;
     const stable = (await this.condition("Progressing")) === "False Stable";
     if (!all || !stable || status.observedGeneration !== metadata.generation) return undefined;
-    return status.primary ?? (replicas === 0 ? "none" : undefined);
+    if (replicas === 0) return status.primary ?? "none";
+    // An operator that was cut off left an old status: what the members say of themselves must agree.
+    const says = await this.labelled();
+    return says.length === 1 && says[0]?.name === status.primary ? status.primary : undefined;
   }
 
   async primaryOtherThan(name: string): Promise<string> {
