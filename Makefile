@@ -4,7 +4,7 @@ JEST = node --experimental-vm-modules --no-warnings node_modules/jest/bin/jest.j
 SEEDS ?= 10000
 PROVIDER ?= local
 
-.PHONY: build install test test-tools unit integration kube e2e sim lint format docs install.yaml demo bench clean help
+.PHONY: images build install test test-tools unit integration kube e2e sim lint format docs install.yaml demo bench clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -12,6 +12,7 @@ help:
 	@echo "make test    every test that needs no Kubernetes (installs what it needs)"
 	@echo "make kube    tests against a real Kubernetes API server (needs Go; ten minutes the first time)"
 	@echo "make e2e     PROVIDER=local|kind tests on a whole Kubernetes cluster (local: root on Linux)"
+	@echo "make images  an archive of the product's image and the example master's, without Docker"
 	@echo "make lint    types, oxlint, format, dead exports"
 	@echo "make sim     SEEDS=n whole clusters in the seeded simulator"
 	@echo "make bench   the performance table, as ratios"
@@ -52,6 +53,10 @@ e2e: build
 	@PROVIDER=$(PROVIDER) node dist/e2e/cluster/main.js cluster
 	@PROVIDER=$(PROVIDER) node scripts/test.js --only kube,cluster
 
+# The product's image and the example master's in one archive, made without Docker: .cache/images/images.tar.
+images: build
+	@node dist/e2e/scenarios/save-images.js .cache/images
+
 sim: build
 	@node dist/sidecar/sim/main.js --seeds $(SEEDS) --parallel 2 $(ARGS)
 
@@ -67,6 +72,7 @@ format: install
 docs: build
 	@node dist/sidecar/src/surface/docs/main.js
 	@node dist/crds/src/main.js
+	@node dist/operator/src/docs.js
 
 # The chart for those who don't use helm.
 install.yaml: build

@@ -165,13 +165,18 @@ const failover = section(
     ).default("30s"),
   },
   rules(
+    // As the sidecar's own configuration has it: there are no products of durations here, so they are added up.
     {
-      rule: "duration(self.leaseDuration) > duration(self.renewDeadline)",
-      message: "renewDeadline must be less than leaseDuration: between them the old master is ended",
+      rule: "self.leaseDuration.matches('^([0-9]+[smh]|[0-9]+000ms)$')",
+      message: "leaseDuration must be whole seconds: a Lease knows no others",
     },
     {
-      rule: "duration(self.renewDeadline) > duration(self.retryPeriod)",
-      message: "retryPeriod must be less than renewDeadline: the primary tries that often to renew",
+      rule: "duration(self.renewDeadline) + duration(self.renewDeadline) + duration(self.renewDeadline) + duration(self.renewDeadline) + duration(self.renewDeadline) <= duration(self.leaseDuration) + duration(self.leaseDuration) + duration(self.leaseDuration) + duration(self.leaseDuration)",
+      message: "renewDeadline must be at most four fifths of leaseDuration: the rest is for the old master to end",
+    },
+    {
+      rule: "duration(self.retryPeriod) + duration(self.retryPeriod) + duration(self.retryPeriod) <= duration(self.renewDeadline)",
+      message: "retryPeriod must be at most a third of renewDeadline: one lost renewal must not end leadership",
     },
   ),
 );
@@ -228,11 +233,16 @@ const bootstrap = section(
           .string()
           .max(512)
           .regex(/^(s3|gs):\/\/\S+$/)
-          .meta({ description: "Prefix of another cluster; it is only read." }),
+          .meta({
+            description: "Prefix of another cluster in the same store; it is only read, with the same credentials.",
+          }),
         slot: z.int().min(0).optional().meta({ description: "The state at that slot; default: the newest." }),
       })
       .optional()
-      .meta({ description: "Begin with a copy of another cluster's state." }),
+      .meta({
+        description:
+          "Begin with a copy of another cluster's state: the first pod restores it, the others follow that one.",
+      }),
   },
   rules(
     {
@@ -298,9 +308,17 @@ export const spec = z
       .object({
         target: label("Name of the pod that is to be primary."),
         maxLag: duration("It waits until the target is no further behind than this.", "0s", "24h").default("10s"),
+        requestedAt: z
+          .string()
+          .max(64)
+          .optional()
+          .meta({ description: "Anything, such as a time: another value asks for the same target again." }),
       })
       .optional()
-      .meta({ description: "A planned change of the primary; done once `status.primary` is the target." }),
+      .meta({
+        description:
+          "A planned change of the primary: made once, and not again after a later failover. It is done when `status.switchover` shows it.",
+      }),
     update: section("How a change of the template reaches the pods.", {
       policy: z.enum(["StandbysFirst", "OnDelete"]).default("StandbysFirst").meta({
         description:
@@ -308,10 +326,10 @@ export const spec = z
       }),
     }),
     bootstrap,
-    deletionPolicy: z
-      .enum(["Retain", "Delete"])
-      .default("Retain")
-      .meta({ description: "What becomes of the bucket's prefix when the resource is deleted." }),
+    deletionPolicy: z.enum(["Retain", "Delete"]).default("Retain").meta({
+      description:
+        "What becomes of the bucket's prefix and the members' volumes when the resource is deleted. `Delete`: once all members have ended, a Job empties the prefix (`metamaster purge`), then the volumes go; there is no way back but the bucket's own versions.",
+    }),
     gate: z.enum(["HoldStart", "RoleAware"]).default("HoldStart").meta({
       description:
         "`HoldStart`: the master runs only on the primary. `RoleAware`: it runs everywhere and watches its role.",

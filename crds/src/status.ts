@@ -47,7 +47,10 @@ export const conditionReasons = {
   Degraded: {
     AsExpected: "Nothing is wrong.",
     MemberHalted: "A member has halted and waits for a decision.",
-    MemberFailing: "A member's containers don't start, or end again and again.",
+    MemberFailing:
+      "A member's containers don't start, end again and again, or it tells of trouble, such as a bucket that is out of reach.",
+    PurgeFailed:
+      "The resource is being deleted with `deletionPolicy: Delete`, and the bucket's prefix can't be emptied; the message says why and what to do.",
     FailoverRecent: "The primary was lost within the last minutes.",
   },
 } as const satisfies Readonly<Record<ConditionType, Readonly<Record<string, string>>>>;
@@ -139,6 +142,14 @@ export const status = z
       .optional()
       .meta({ description: "The newest snapshot." }),
     lastFailover: lastFailover.optional(),
+    switchover: z
+      .object({
+        target: z.string().max(63).meta({ description: "As asked for." }),
+        requestedAt: z.string().max(64).optional().meta({ description: "As asked for." }),
+        time: time("When the target was seen to be primary."),
+      })
+      .optional()
+      .meta({ description: "The switchover of the spec, once it was made." }),
   })
   .meta({ description: "What is." });
 

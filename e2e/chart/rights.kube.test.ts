@@ -110,11 +110,30 @@ describe("over all namespaces", () => {
     expect(said.filter((line) => /forbidden|403/i.test(line))).toEqual([]);
   });
 
+  test("a cluster whose data goes with it: the Job is made and taken away, and everything that it needed", async () => {
+    await startOperator();
+    await lifeOfACluster();
+    const policy = '{"spec":{"deletionPolicy":"Delete"}}';
+    await server.kubectl(["patch", "mmc", "meta", "-n", "meta", "--type=merge", "-p", policy]);
+    await server.kubectl(["delete", "mmc", "meta", "-n", "meta", "--wait=false"]);
+    await until("the Job is there", async () => (await get("job", "meta-purge")) !== "");
+    const status = JSON.stringify({ status: { startTime: "2026-01-01T00:00:00Z", succeeded: 1 } });
+    const job = ["job", "meta-purge", "-n", "meta", "--subresource=status", "--type=merge"];
+    await server.kubectl(["patch", ...job, "-p", status]);
+    await until("the resource is gone", async () => (await get("mmc", "meta")) === "");
+    for (const kind of ["serviceaccount", "configmap", "role", "rolebinding"]) expect(await get(kind, "meta")).toBe("");
+    expect(await get("job", "meta-purge")).toBe("");
+    expect(said.filter((line) => /forbidden|403/i.test(line))).toEqual([]);
+  });
+
   test("it deletes and changes pods and claims, and writes events and its own lease", async () => {
     for (const [verb, resource] of [
       ["delete", "pods"],
       ["patch", "pods"],
       ["patch", "persistentvolumeclaims"],
+      ["delete", "persistentvolumeclaims"],
+      ["create", "jobs"],
+      ["delete", "jobs"],
       ["create", "events"],
       ["list", "nodes"],
     ] as const)
@@ -131,7 +150,6 @@ describe("over all namespaces", () => {
       ["patch", "nodes"],
       ["create", "pods"],
       ["create", "pods/exec"],
-      ["delete", "persistentvolumeclaims"],
       ["delete", "metamasterclusters.metamaster.io"],
       ["create", "clusterroles.rbac.authorization.k8s.io"],
       ["escalate", "roles.rbac.authorization.k8s.io"],

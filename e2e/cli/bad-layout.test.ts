@@ -31,18 +31,15 @@ function make(name: string, more: Partial<MemberOptions> = {}): MemberProcess {
 }
 
 /** Runs, but starts no master: its status says why, where and what to do. */
-async function expectRefused(member: MemberProcess, trouble: RegExp): Promise<void> {
+async function expectRefused(member: MemberProcess, why: RegExp): Promise<void> {
   member.startKeyValueMaster();
-  await until(
-    `its trouble is ${String(trouble)}`,
-    async () => (trouble.test((await member.cli("status")).out) ? true : undefined),
-    () => member.said,
-  );
-  expect(await member.status()).toMatchObject({ role: "Syncing", masterRunning: false, epoch: 0 });
+  expect(await member.untilRole("Halted")).toMatchObject({ masterRunning: false, epoch: 0 });
+  expect((await member.cli("status")).out).toMatch(why);
 }
 
 /** Without a restart. */
 async function expectGoesOn(member: MemberProcess): Promise<void> {
+  expect(await member.cli("resume", "--reason", "LocalUnusable")).toMatchObject({ code: 0 });
   await member.untilRole("Primary");
   await put(await member.masterUrl(), "key", "value");
 }
@@ -58,7 +55,7 @@ describe("what hard links can't reach", () => {
     const disk = SmallDisk.mount(path, 8);
     disks.push(disk);
     const trouble = new RegExp(
-      `^trouble +${path} is on another file system than ${alpha.data}/.metamaster, .*Put the data directory and every database and WAL directory on one`,
+      `^HALTED +LocalUnusable: ${path} is on another file system than ${alpha.data}/.metamaster, [^]*Put the data directory and every database and WAL directory on one`,
       "m",
     );
     await expectRefused(alpha, trouble);
@@ -77,7 +74,7 @@ describe("what is in a database's place", () => {
     await expectRefused(
       alpha,
       new RegExp(
-        `^trouble +${alpha.database} holds no RocksDB database, but other files: notes.txt\\. Name the directory`,
+        `^HALTED +LocalUnusable: ${alpha.database} holds no RocksDB database, but other files: notes.txt\\.\\s[^]*Name the directory`,
         "m",
       ),
     );
@@ -94,7 +91,7 @@ describe("what is in a database's place", () => {
     await expectRefused(
       alpha,
       new RegExp(
-        `^trouble +${alpha.database}, the directory of the database meta, is a link.* Name the real directory`,
+        `^HALTED +LocalUnusable: ${alpha.database}, the directory of the database meta, is a link[^]*Name the real directory`,
         "m",
       ),
     );

@@ -54,7 +54,7 @@ const missing = whyMissing("minio");
       return typeof said === "string" ? said : undefined;
     };
     expect(await until("its status says why it waits", trouble, () => alpha.said)).toContain(
-      `They are taken from ${path}, and read again without a restart`,
+      `Credentials are taken from ${path}, and read again without a restart`,
     );
     secret.setKeys(accessKey, secretKey);
     await alpha.untilRole("Primary");

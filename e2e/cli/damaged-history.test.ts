@@ -216,16 +216,28 @@ test("a later release's entry halts a member; a later release's prefix is refuse
   await alpha.stop();
 
   const file = bucket.file("cluster.json");
-  const identity = JSON.parse(readFileSync(file, "utf8")) as Record<string, unknown>;
+  const known = readFileSync(file, "utf8");
+  const identity = JSON.parse(known) as Record<string, unknown>;
   const { uid, createdAt } = identity;
   const sha256 = createHash("sha256")
-    .update(`2\n${String(uid)}\n${String(createdAt)}\n`)
+    .update(`3\n${String(uid)}\n${String(createdAt)}\n`)
     .digest("hex");
-  writeFileSync(file, JSON.stringify({ ...identity, formatVersion: 2, sha256 }));
-  for (const args of [["run", "--", "true"], ["restore", "--to", join(root, "restored")], ["verify"]]) {
+  writeFileSync(file, JSON.stringify({ ...identity, formatVersion: 3, sha256 }));
+  for (const args of [["restore", "--to", join(root, "restored")], ["verify"]]) {
     expect(await alpha.cli(...args)).toMatchObject({
       code: 1,
-      err: expect.stringMatching(/has format 2, this release knows up to 1\.\n +what to do: Upgrade this member/),
+      err: expect.stringMatching(/has format 3, this release knows up to 1\.\n +what to do: Upgrade this member/),
     });
   }
+  // A member stands still, and goes on by itself once another release is started in its place (here: the file is what it was).
+  alpha.startKeyValueMaster();
+  await alpha.untilRole("Halted");
+  expect(await alpha.cli("status")).toMatchObject({
+    code: 3,
+    out: expect.stringMatching(/^HALTED +FormatTooNew: [^]*has format 3, this release knows up to 1/m),
+  });
+  await alpha.stop();
+  writeFileSync(file, known);
+  alpha.startKeyValueMaster();
+  await alpha.untilRole("Primary");
 });

@@ -112,9 +112,20 @@ export class MemberProcess {
     this.#launch("sidecar", "--config", this.config);
   }
 
+  /** The same in a process namespace of its own, as in another pod: processes of the test are not seen by it. Only `end` ends it. */
+  startSidecarApart(): void {
+    const apart = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"];
+    this.#launchBy(apart, ["sidecar", "--config", this.config]);
+  }
+
   #launch(...args: string[]): void {
+    this.#launchBy([], args);
+  }
+
+  #launchBy(wrapper: readonly string[], args: readonly string[]): void {
     const log = openSync(this.log, "a");
-    const child = spawn(process.execPath, [METAMASTER, ...args], {
+    const [program = process.execPath, ...rest] = [...wrapper, process.execPath, METAMASTER, ...args];
+    const child = spawn(program, rest, {
       stdio: ["ignore", log, log],
       cwd: this.directory,
       // Not left out: what a test sets is in this object only.

@@ -116,6 +116,10 @@ test("a member from the first write to a restore, by the command line alone", as
     code: 1,
     err: expect.stringContaining("TargetNotEmpty"),
   });
+  expect(await alpha.cli("restore", "--to", "/proc/x")).toMatchObject({
+    code: 1,
+    err: expect.stringContaining("/proc/x"),
+  });
   const early = JSON.parse(
     (await alpha.cli("restore", "--to", join(root, "early"), "--slot", "1", "-o", "json")).out,
   ) as { position: { slot: number } };
@@ -244,7 +248,7 @@ describe("what is in the way of a start", () => {
     expect(await beta.cli("run", "--", "true")).toMatchObject({ code: 10, err: expect.stringMatching(/AddressInUse/) });
   });
 
-  test("a data directory of another cluster is refused by both names", async () => {
+  test("a data directory of another cluster halts it, with both clusters' names", async () => {
     const alpha = make("alpha");
     alpha.start(...sleeper("exit 0"));
     await alpha.untilRole("Primary");
@@ -254,8 +258,13 @@ describe("what is in the way of a start", () => {
     await other.untilRole("Primary");
     await other.stop();
     writeFileSync(alpha.config, readFileSync(alpha.config, "utf8").replace(`${root}/bucket`, `${root}/bucket2`));
-    const refused = await alpha.cli("run", "--", "true");
-    expect(refused).toMatchObject({ code: 1, err: expect.stringContaining("ForeignCluster") });
+    const uidOf = (bucket: string): string =>
+      String((JSON.parse(readFileSync(join(root, bucket, "cluster.json"), "utf8")) as { uid: unknown }).uid);
+    alpha.start(...sleeper("exit 0"));
+    await alpha.untilRole("Halted");
+    const { code, out } = await alpha.cli("status");
+    expect(code).toBe(3);
+    for (const text of ["ForeignCluster", uidOf("bucket"), uidOf("bucket2")]) expect(out).toContain(text);
   });
 
   test("databases without a history halt it until somebody decides: 3", async () => {

@@ -98,7 +98,7 @@ test("a switchover that can't be done is answered on the pod, and changes nothin
   await annotate("alpha", "nobody");
   await until(
     "it is refused",
-    () => refusal("There is no pod nobody in this cluster"),
+    () => refusal("There is no pod nobody in this cluster. Nobody is a standby now."),
     () => alpha.member.said,
   );
   // A pod without a member.

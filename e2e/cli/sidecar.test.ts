@@ -1,5 +1,5 @@
-import { spawn, spawnSync } from "node:child_process";
-import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, statSync } from "node:fs";
+import { spawn, spawnSync, type ChildProcess } from "node:child_process";
+import { closeSync, existsSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, jest, test } from "@jest/globals";
@@ -194,3 +194,71 @@ test("the gate says why it is shut; `run` has none", async () => {
   expect((await fetch(`${sidecarUrl(b.member)}/livez`)).status).toBe(200);
   expect(existsSync(join(b.member.database, "CURRENT"))).toBe(true);
 });
+
+asRoot(
+  "a master that outlived its pod, in a process namespace that its successor doesn't see: nothing is written before it has ended",
+  async () => {
+    const a = pod("alpha");
+    await a.member.untilRole("Primary");
+    await write(a.member, "a");
+    await a.master.stop();
+    await a.member.stop();
+    const left = await masterWithoutSidecar(a.member);
+    try {
+      const before = filesOf(a.member.database);
+      a.member.startSidecarApart();
+      const status = await until(
+        "its successor says why it waits",
+        async () => {
+          const found = await a.member.status();
+          return String(found?.["trouble"]).includes("can't be seen from here") ? found : undefined;
+        },
+        () => a.member.said,
+      );
+      expect(status).toMatchObject({ role: "Syncing" });
+      expect(left.exitCode ?? left.signalCode).toBeNull();
+      expect(filesOf(a.member.database)).toEqual(before);
+    } finally {
+      left.kill("SIGKILL");
+    }
+    await until(
+      "it goes on by itself",
+      async () => (a.member.said.includes("Syncing -> Standby: the disk is Ahead") ? true : undefined),
+      () => a.member.said,
+    );
+    // It doesn't see the master of the test either: another one must.
+    await a.member.end();
+    a.member.startSidecar();
+    masterOf(a.member);
+    expect(await rowsOf(a.member)).toEqual(["a"]);
+  },
+);
+
+/** As if the bar had never been there: the sidecar of its pod is dead (the last of its watchdog may still put the bar up), the master goes on. */
+async function masterWithoutSidecar(member: MemberProcess): Promise<ChildProcess> {
+  const says = join(root, "left.log");
+  let left: ChildProcess | undefined;
+  await until("it has its database open", async () => {
+    if (left !== undefined && left.exitCode === null) {
+      return readFileSync(says, "utf8").includes("kv-master listens") ? true : undefined;
+    }
+    rmSync(join(member.database, "LOCK"), { recursive: true, force: true });
+    const log = openSync(says, "w");
+    left = spawn(process.execPath, [KV_MASTER, "--db", member.database, "--port", "0"], {
+      stdio: ["ignore", log, log],
+    });
+    closeSync(log);
+    return undefined;
+  });
+  if (left === undefined) throw new Error("no master");
+  return left;
+}
+
+function filesOf(directory: string): readonly string[] {
+  return readdirSync(directory)
+    .filter((name) => name !== "LOCK" && !name.startsWith("LOG"))
+    .map((name) => {
+      const { ino, size } = statSync(join(directory, name));
+      return `${name} ${ino} ${size}`;
+    });
+}

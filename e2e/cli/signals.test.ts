@@ -67,7 +67,7 @@ const cases: Readonly<Record<string, Case>> = {
   },
 };
 
-describe.each(Object.entries(cases))("%s", (name, { enter, mend, options = () => ({}) }) => {
+describe.each(Object.entries(cases))("%s", (_name, { enter, mend, options = () => ({}) }) => {
   test.each(["SIGTERM", "SIGKILL"] as const)(
     "%s, then started again: it serves, and nothing is left of the first run",
     async (signal) => {
@@ -80,11 +80,6 @@ describe.each(Object.entries(cases))("%s", (name, { enter, mend, options = () =>
       await mend(member);
       const listened = member.said.split("kv-master listens").length;
       member.startKeyValueMaster();
-      if (name === "Halted") {
-        // It is for a person to say that the cause is gone, whatever became of the process.
-        await member.untilRole("Halted");
-        expect(await member.cli("resume", "--reason", "AdoptionRefused")).toMatchObject({ code: 0 });
-      }
       await member.untilRole("Primary");
       await until(
         "its master serves",

@@ -1,4 +1,13 @@
-import { cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, jest, test } from "@jest/globals";
@@ -161,7 +170,7 @@ describe.each(serverNames)("%s, by the command line", (name) => {
     const member = make("alpha", { store: await store(), environment, lease: "60s" });
     const without = await cli(member, "probe");
     expect(without).toMatchObject({ code: 4, all: expect.stringMatching(/AWS_ACCESS_KEY_ID in \S+ is missing/) });
-    expect(without.all).toContain(`They are taken from ${credentialsDirectory}`);
+    expect(without.all).toContain(`Credentials are taken from ${credentialsDirectory}`);
     mkdirSync(credentialsDirectory);
     writeFileSync(join(credentialsDirectory, "AWS_ACCESS_KEY_ID"), `${accessKey}\n`);
     writeFileSync(join(credentialsDirectory, "AWS_SECRET_ACCESS_KEY"), secretKey);
@@ -189,11 +198,23 @@ describe.each(serverNames)("%s, by the command line", (name) => {
       const { endpoint, caFile } = proxy;
       const unknown = make("unknown", { store: { url, endpoint } });
       await refused(unknown, 4, /unable to verify the first certificate/, /caFile/);
-      const trusting = make("trusting", { store: { url, endpoint, caFile } });
+      const trusting = make("trusting", { store: { url, endpoint, caFile }, onBucketLoss: "Hold" });
       expect(await cli(trusting, "probe")).toMatchObject({ code: 0 });
       trusting.startKeyValueMaster();
       await trusting.untilRole("Primary");
-      await put(await trusting.masterUrl(), "key", "value");
+      const master = await trusting.masterUrl();
+      await put(master, "key", "value");
+      // The store gets a certificate of another authority; its CA arrives later, in the same file.
+      const ca = await proxy.rotate(join(root, "tls2"));
+      proxy.breakConnections();
+      await until(
+        "the store is not trusted",
+        async () =>
+          JSON.stringify((await trusting.status())?.["trouble"] ?? "").includes("CA is taken from") ? true : undefined,
+        () => trusting.said,
+      );
+      copyFileSync(ca, caFile);
+      await put(master, "key2", "value");
     } finally {
       for (const member of members) await member.end();
       await proxy.stop();

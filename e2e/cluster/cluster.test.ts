@@ -6,7 +6,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Cluster } from "./cluster.js";
-import { addNode, busyboxRoot, writeImage } from "./image.js";
+import { addNode, busyboxRoot, writeImages } from "./image.js";
 import { clusterOf } from "./provider.js";
 import { scenario } from "./scenario.js";
 import { waitFor } from "./wait.js";
@@ -28,7 +28,8 @@ beforeAll(async () => {
     const root = join(folder, "root");
     await busyboxRoot(root);
     await addNode(root);
-    await writeImage(IMAGE, root, join(folder, "smoke.tar"), { Env: ["PATH=/bin"], Cmd: ["sleep", "1000000"] });
+    const config = { Env: ["PATH=/bin"], Cmd: ["sleep", "1000000"] };
+    await writeImages([{ names: [IMAGE], layers: [root], config }], join(folder, "smoke.tar"));
     await cluster.load(join(folder, "smoke.tar"));
   } finally {
     await rm(folder, { recursive: true, force: true });

@@ -43,6 +43,9 @@ export interface ClusterNode {
   /** All processes stop, pods included, and go on by `thaw` as if nothing had been. */
   freeze(): Promise<void>;
   thaw(): Promise<void>;
+  /** The kubelet alone stands still: nobody starts, probes or ends containers, which go on; until `startKubelet`. */
+  stopKubelet(): Promise<void>;
+  startKubelet(): Promise<void>;
   /** The processes go on, packets don't; `join` ends every cut. */
   cut(from?: Cut): Promise<void>;
   join(): Promise<void>;

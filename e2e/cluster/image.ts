@@ -20,31 +20,55 @@ export interface ImageConfig {
   readonly User?: string;
 }
 
-/** Writes an image of one layer, as `docker save` would, with nothing but tar. Same files, same image. */
-export async function writeImage(name: string, root: string, tar: string, config: ImageConfig): Promise<void> {
+export interface Image {
+  /** One or several. */
+  readonly names: readonly string[];
+  /** Folders, the lowest first; one that several images have is written, sent and unpacked once. */
+  readonly layers: readonly string[];
+  readonly config: ImageConfig;
+}
+
+/** Writes images as `docker save` would, with nothing but tar. Same files, same images. */
+export async function writeImages(images: readonly Image[], tar: string): Promise<void> {
   const work = await mkdtemp(join(tmpdir(), "metamaster-image-"));
   try {
-    const plain = ["--numeric-owner", "--owner=0", "--group=0", "--sort=name", "--mtime=@0"];
-    const layer = join(work, "layer.tar");
-    await run("tar", [...plain, "-C", root, "-cf", layer, "."], { timeout: TAR_MS_MAX });
-    const hash = createHash("sha256");
-    await pipeline(createReadStream(layer), hash);
-    const digest = `sha256:${hash.digest("hex")}`;
-    const image = {
-      architecture: process.arch === "x64" ? "amd64" : process.arch,
-      os: "linux",
-      config,
-      rootfs: { type: "layers", diff_ids: [digest] },
-      history: [{ created: "1970-01-01T00:00:00Z", created_by: "e2e" }],
-    };
-    await writeFile(join(work, "config.json"), JSON.stringify(image));
-    const manifest = [{ Config: "config.json", RepoTags: [name], Layers: ["layer.tar"] }];
+    const digests = new Map<string, string>();
+    for (const folder of new Set(images.flatMap(({ layers }) => layers))) {
+      digests.set(folder, await writeLayer(folder, join(work, `layer${digests.size}.tar`)));
+    }
+    const files = [...digests.keys()];
+    const manifest: object[] = [];
+    for (const [index, { names, layers, config }] of images.entries()) {
+      const Config = `config${index}.json`;
+      const diffIds = layers.map((folder) => digests.get(folder));
+      await writeFile(join(work, Config), JSON.stringify(configOf(config, diffIds)));
+      const Layers = layers.map((folder) => `layer${files.indexOf(folder)}.tar`);
+      manifest.push({ Config, RepoTags: names, Layers });
+    }
     await writeFile(join(work, "manifest.json"), JSON.stringify(manifest));
-    const files = ["manifest.json", "config.json", "layer.tar"];
-    await run("tar", ["-C", work, "-cf", tar, ...files], { timeout: TAR_MS_MAX });
+    await run("tar", ["-C", work, "-cf", tar, "."], { timeout: TAR_MS_MAX });
   } finally {
     await rm(work, { recursive: true, force: true });
   }
+}
+
+/** Its digest. */
+async function writeLayer(folder: string, tar: string): Promise<string> {
+  const plain = ["--numeric-owner", "--owner=0", "--group=0", "--sort=name", "--mtime=@0"];
+  await run("tar", [...plain, "-C", folder, "-cf", tar, "."], { timeout: TAR_MS_MAX });
+  const hash = createHash("sha256");
+  await pipeline(createReadStream(tar), hash);
+  return `sha256:${hash.digest("hex")}`;
+}
+
+function configOf(config: ImageConfig, diffIds: readonly unknown[]): object {
+  return {
+    architecture: process.arch === "x64" ? "amd64" : process.arch,
+    os: "linux",
+    config,
+    rootfs: { type: "layers", diff_ids: diffIds },
+    history: diffIds.map(() => ({ created: "1970-01-01T00:00:00Z", created_by: "e2e" })),
+  };
 }
 
 /** A root file system with busybox under all its names. Debian's static one can't resolve names. */

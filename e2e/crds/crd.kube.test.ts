@@ -1,9 +1,12 @@
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parse } from "yaml";
 import { customResourceDefinition } from "../../crds/src/crd.js";
-import { resource } from "../../crds/src/resource.js";
+import { resource, type MetaMasterCluster } from "../../crds/src/resource.js";
+import { sidecarConfig } from "../../operator/src/objects/config.js";
+import { loadConfig } from "../../sidecar/src/surface/config/load.js";
 import { startApiServer, type ApiServer } from "../cluster/api-server.js";
 
 type Json = Record<string, unknown>;
@@ -109,12 +112,13 @@ describe("what is wrong is refused at apply, with what to do", () => {
     ["an absolute path", { "spec.databases": [{ name: "a", path: "/a" }] }, /below dataDirectory/],
     ["a path that leaves", { "spec.databases": [{ name: "a", path: "b/../../a" }] }, /below dataDirectory/],
     ["a lease that is too short", { "spec.failover": { leaseDuration: "10ms" } }, /between 1s and 10m/],
+    ["no time for fencing", { "spec.failover": { leaseDuration: "10s" } }, /renewDeadline must be at most four fifths/],
     [
-      "no time for fencing",
-      { "spec.failover": { leaseDuration: "10s" } },
-      /renewDeadline must be less than leaseDuration/,
+      "tries that are too far apart",
+      { "spec.failover": { retryPeriod: "12s" } },
+      /retryPeriod must be at most a third/,
     ],
-    ["tries that are too far apart", { "spec.failover": { retryPeriod: "12s" } }, /retryPeriod must be less/],
+    ["half seconds", { "spec.failover": { leaseDuration: "15500ms" } }, /leaseDuration must be whole seconds/],
     ["a day as a day", { "spec.checkpoint": { interval: "1d" } }, /spec\.checkpoint\.interval/],
     [
       "two health checks",
@@ -153,3 +157,40 @@ describe("what must not change is refused later", () => {
     await apply(variant("grows", { "spec.volumeClaimTemplate.spec.resources.requests.storage": "100Gi" }));
   });
 });
+
+/** What the sidecar says of the configuration that the operator makes of it. */
+async function takenByTheSidecar(object: Json): Promise<boolean> {
+  const folder = mkdtempSync(join(tmpdir(), "metamaster-config-"));
+  try {
+    const file = join(folder, "metamaster.yaml");
+    writeFileSync(file, sidecarConfig(resource.parse(object) as MetaMasterCluster));
+    await loadConfig({ file, assignments: [], environment: { METAMASTER_ELECTION_POD_UID: "u" } });
+    return true;
+  } catch {
+    return false;
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+test.each([
+  ["10s", "8s", "2s", true],
+  ["10s", "8001ms", "2s", false],
+  ["6s", "4s", "1s", true],
+  ["9s", "3s", "1s", true],
+  ["9s", "3s", "1001ms", false],
+  ["6000ms", "4s", "1s", true],
+  ["6500ms", "4s", "1s", false],
+  ["1m", "48s", "16s", true],
+  ["1m", "49s", "16s", false],
+])(
+  "a lease of %s, renewDeadline %s, retryPeriod %s: the API server takes it if the sidecar does (%s)",
+  async (...times) => {
+    const [leaseDuration, renewDeadline, retryPeriod, expected] = times;
+    const object = variant("lease", { "spec.failover": { leaseDuration, renewDeadline, retryPeriod } });
+    expect(await takenByTheSidecar(object)).toBe(expected);
+    const taken = server.kubectl(["apply", "--dry-run=server", "-f", "-"], JSON.stringify(object));
+    if (expected) expect(await taken).toMatch(/lease created|lease configured|lease unchanged/);
+    else await expect(taken).rejects.toThrow(/spec\.failover/);
+  },
+);

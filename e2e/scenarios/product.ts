@@ -11,11 +11,11 @@ const STEADY_MS = 4000;
 /** Of the example master. */
 export const PORT = 8080;
 
-/** The operator, as a user installs it. */
-export async function installOperator(cluster: Cluster): Promise<void> {
-  const [repository = "", tag = ""] = IMAGE.split(/:(?=[^:]+$)/);
-  const image = [`image.repository=${repository}`, `image.tag=${tag}`, "image.pullPolicy=Never"];
-  const sets = image.flatMap((each) => ["--set", each]);
+/** The operator, as a user installs or upgrades it. */
+export async function installOperator(cluster: Cluster, image = IMAGE): Promise<void> {
+  const [repository = "", tag = ""] = image.split(/:(?=[^:]+$)/);
+  const all = [`image.repository=${repository}`, `image.tag=${tag}`, "image.pullPolicy=Never"];
+  const sets = all.flatMap((each) => ["--set", each]);
   await cluster.helm([
     "upgrade",
     "--install",
@@ -46,12 +46,25 @@ export async function operatorMetrics(cluster: Cluster): Promise<ReadonlyMap<str
   throw new Error(`no operator leads at ${addresses}`);
 }
 
+export interface BucketLocation {
+  readonly url: string;
+  readonly endpoint?: string | undefined;
+}
+
 export interface MetaOptions {
   readonly replicas?: number;
   /** More of the spec. */
   readonly spec?: object;
-  /** A prefix of its own: default the resource's name. */
-  readonly prefix?: string;
+  readonly masterImage?: string;
+  /** Default: a new one. */
+  readonly bucket?: BucketLocation;
+}
+
+interface Condition {
+  readonly type: string;
+  readonly status: string;
+  readonly reason: string;
+  readonly message: string;
 }
 
 type Json = Readonly<Record<string, unknown>>;
@@ -60,13 +73,11 @@ type Json = Readonly<Record<string, unknown>>;
 export class Meta {
   readonly cluster: Cluster;
   readonly name: string;
-  readonly #bucket: { readonly url: string; readonly endpoint?: string | undefined };
-  readonly #options: MetaOptions;
+  #options: MetaOptions & { readonly bucket: BucketLocation };
 
-  private constructor(cluster: Cluster, name: string, bucket: Meta["bucket"], options: MetaOptions) {
+  private constructor(cluster: Cluster, name: string, options: MetaOptions & { readonly bucket: BucketLocation }) {
     this.cluster = cluster;
     this.name = name;
-    this.#bucket = bucket;
     this.#options = options;
   }
 
@@ -74,15 +85,20 @@ export class Meta {
   static async make(cluster: Cluster, store: StoreServer, name: string, options: MetaOptions = {}): Promise<Meta> {
     const found = await cluster.kubectl(["get", "secret", SECRET, "--ignore-not-found", "-o", "name"]);
     if (found.trim() === "") await putSecret(cluster, secretKey);
-    return new Meta(cluster, name, await newBucket(store), options);
+    return new Meta(cluster, name, { ...options, bucket: options.bucket ?? (await newBucket(store)) });
   }
 
-  get bucket(): { readonly url: string; readonly endpoint?: string | undefined } {
-    return this.#bucket;
+  get bucket(): BucketLocation {
+    return this.#options.bucket;
+  }
+
+  /** From the next `apply` on. */
+  change(options: MetaOptions): void {
+    this.#options = { ...this.#options, ...options };
   }
 
   manifest(changes: object = {}): object {
-    const { replicas = 3, spec = {} } = this.#options;
+    const { replicas = 3, spec = {}, masterImage = MASTER_IMAGE } = this.#options;
     const security = {
       runAsUser: 65532,
       runAsGroup: 65532,
@@ -92,7 +108,7 @@ export class Meta {
     };
     const master = {
       name: "master",
-      image: MASTER_IMAGE,
+      image: masterImage,
       imagePullPolicy: "Never",
       args: ["--db", "/data/meta", "--port", `${PORT}`, "--host", "0.0.0.0"],
       ports: [{ name: "http", containerPort: PORT }],
@@ -104,8 +120,8 @@ export class Meta {
       metadata: { name: this.name },
       spec: {
         replicas,
-        bucket: { ...this.#bucket, region: "us-east-1", credentials: { secretRef: { name: SECRET } } },
-        template: { spec: { securityContext: security, containers: [master] } },
+        bucket: { ...this.#options.bucket, region: "us-east-1", credentials: { secretRef: { name: SECRET } } },
+        template: { spec: { securityContext: security, affinity: apart(this.name), containers: [master] } },
         databases: [{ name: "meta", path: "meta" }],
         volumeClaimTemplate: { spec: { resources: { requests: { storage: "1Gi" } } } },
         failover: { leaseDuration: "6s", renewDeadline: "4s", retryPeriod: "1s", restartGrace: "10s" },
@@ -126,11 +142,18 @@ export class Meta {
 
   /** `True AllMembersReady` */
   async condition(type: string): Promise<string> {
-    const { status } = (await this.get()) as {
-      status?: { conditions?: { type: string; status: string; reason: string }[] };
-    };
-    const found = status?.conditions?.find((each) => each.type === type);
+    const found = await this.#condition(type);
     return `${found?.status ?? ""} ${found?.reason ?? ""}`;
+  }
+
+  /** What a person reads. */
+  async message(type: string): Promise<string> {
+    return (await this.#condition(type))?.message ?? "";
+  }
+
+  async #condition(type: string): Promise<Condition | undefined> {
+    const { status } = (await this.get()) as { status?: { conditions?: Condition[] } };
+    return status?.conditions?.find((each) => each.type === type);
   }
 
   /** Name of the primary's pod, by the status. */
@@ -213,6 +236,15 @@ export class Meta {
     if (volumes)
       await this.cluster.kubectl(["delete", "pvc", "-l", `metamaster.io/cluster=${this.name}`, "--timeout=120s"]);
   }
+}
+
+/** One member a node, as far as there are nodes. */
+function apart(name: string): object {
+  const podAffinityTerm = {
+    topologyKey: "kubernetes.io/hostname",
+    labelSelector: { matchLabels: { "metamaster.io/cluster": name } },
+  };
+  return { podAntiAffinity: { preferredDuringSchedulingIgnoredDuringExecution: [{ weight: 100, podAffinityTerm }] } };
 }
 
 export async function putSecret(cluster: Cluster, secret: string): Promise<void> {

@@ -362,7 +362,7 @@ on("300 resources: all are looked after, and then nothing is written any more", 
   const after = await operatorMetrics(cluster);
   const rssMb = Math.round((after.get("process_resident_memory_bytes") ?? 0) / 1e6);
   console.log(JSON.stringify({ scenario: "300 resources", convergedMs, rssMb }));
-  expect(after.get("metamaster_operator_api_writes")).toBe(before.get("metamaster_operator_api_writes"));
+  expect(after.get("metamaster_operator_api_writes_total")).toBe(before.get("metamaster_operator_api_writes_total"));
   await cluster.kubectl(["delete", "mmc", "-l", "many", "--timeout=240s"]);
 });
 

@@ -30,6 +30,23 @@ export class TlsProxy {
     return proxy;
   }
 
+  /** Another authority, whose certificate it has from now on; gives back the file of that authority. Connections that are open stay. */
+  async rotate(folder: string): Promise<string> {
+    const authority = new Authority(folder);
+    await authority.create();
+    await authority.issue("store", "/CN=store", ["IP:127.0.0.1"]);
+    this.#server.setSecureContext({
+      key: readFileSync(authority.path("store.key")),
+      cert: readFileSync(authority.path("store.crt")),
+    });
+    return authority.path("ca.crt");
+  }
+
+  /** As a store does that is started again. */
+  breakConnections(): void {
+    for (const socket of this.#sockets) socket.destroy();
+  }
+
   get endpoint(): string {
     const address = this.#server.address();
     if (address === null || typeof address === "string") throw new Error("the proxy does not listen");

@@ -7,7 +7,7 @@ export class OperatorMetrics {
   readonly seconds: Histogram;
   readonly leader: Gauge;
   readonly queueDepth: Gauge;
-  readonly apiWrites: Gauge;
+  readonly apiWrites: Counter;
 
   constructor(depth: () => number, writes: () => number) {
     const registers = [this.registry];
@@ -33,12 +33,15 @@ export class OperatorMetrics {
         this.set(depth());
       },
     });
-    this.apiWrites = new Gauge({
-      name: "metamaster_operator_api_writes",
+    let counted = 0;
+    this.apiWrites = new Counter({
+      name: "metamaster_operator_api_writes_total",
       help: "Writing requests to the API server since the start, leases not counted.",
       registers,
       collect() {
-        this.set(writes());
+        const now = writes();
+        this.inc(now - counted);
+        counted = now;
       },
     });
   }

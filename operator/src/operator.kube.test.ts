@@ -57,8 +57,8 @@ afterEach(async () => {
   await server.kubectl(["delete", "pods,statefulsets", "--all", "--force", "--grace-period=0"]);
 });
 
-function make(): Operator {
-  return new Operator({ image: "metamaster:test", namespace: undefined, clusterWide: true }, config, logger, pods.ask);
+function make(image = "metamaster:test"): Operator {
+  return new Operator({ image, namespace: undefined, clusterWide: true }, config, logger, pods.ask);
 }
 
 async function apply(changes: Json = {}, more: Json = {}): Promise<void> {
@@ -126,6 +126,40 @@ const annotation = async (ordinal: number): Promise<unknown> =>
 
 async function gone(ordinal: number): Promise<boolean> {
   return (await server.kubectl(["get", "pod", `${name}-${ordinal}`, "--ignore-not-found"])).trim() === "";
+}
+
+async function none(kind: string, which: string): Promise<boolean> {
+  return (await server.kubectl(["get", kind, which, "--ignore-not-found", "-o", "name"])).trim() === "";
+}
+
+/** Of a member, as the StatefulSet's controller makes it. */
+async function claim(which: string, cluster = name): Promise<void> {
+  const spec = { accessModes: ["ReadWriteOnce"], resources: { requests: { storage: "10Gi" } } };
+  const metadata = { name: which, labels: { "metamaster.io/cluster": cluster } };
+  const object = { apiVersion: "v1", kind: "PersistentVolumeClaim", metadata, spec };
+  await server.kubectl(["apply", "-f", "-"], JSON.stringify(object));
+}
+
+const going = async (which: string): Promise<boolean> =>
+  at(await get("pvc", which), "metadata.deletionTimestamp") !== undefined;
+
+/** As the controller that protects claims does once no pod uses them. */
+async function release(which: string): Promise<void> {
+  await server.kubectl(["patch", "pvc", which, "--type=merge", "-p", '{"metadata":{"finalizers":[]}}']);
+}
+
+/** Of the Job, and it has failed once. */
+async function purgePod(message: string): Promise<void> {
+  const template = at(await get("job", `${name}-purge`), "spec.template") as Json;
+  const labels = at(template, "metadata.labels") as Json;
+  const pod = { apiVersion: "v1", kind: "Pod", metadata: { name: `${name}-purge-x`, labels }, spec: template["spec"] };
+  await server.kubectl(["apply", "-f", "-"], JSON.stringify(pod));
+  const terminated = { exitCode: 4, reason: "Error", message };
+  const container = { name: "metamaster", image: "x", imageID: "", ready: false, restartCount: 1 };
+  const state = { waiting: { reason: "CrashLoopBackOff" } };
+  const status = { phase: "Running", containerStatuses: [{ ...container, state, lastState: { terminated } }] };
+  const patch = JSON.stringify({ status });
+  await server.kubectl(["patch", "pod", `${name}-purge-x`, "--subresource=status", "--type=merge", "-p", patch]);
 }
 
 describe("on a real API server", () => {
@@ -196,6 +230,25 @@ describe("on a real API server", () => {
     pods.be(0, "Standby", 9, 2);
     pods.be(1, "Primary", 9, 2);
     await until("it is done", async () => (await condition("Progressing")) === "False Stable");
+    const told = async (): Promise<string> =>
+      await server.kubectl(["get", "events", "-o", `jsonpath={.items[?(@.involvedObject.name=="${name}")].message}`]);
+    // Lost later, it is not switched back to; asked for anew it is.
+    pods.be(0, "Primary", 10, 3);
+    pods.be(1, "Standby", 10, 3);
+    await until("the loss is known", async () => at(await get("mmc"), "status.primary") === `${name}-0`);
+    await server.kubectl(["annotate", "pod", `${name}-0`, "metamaster.io/switchover-to-"]);
+    await sleep(2500);
+    expect(await annotation(0)).toBeUndefined();
+    const anew = { spec: { switchover: { requestedAt: "again" } } };
+    await server.kubectl(["patch", "mmc", name, "--type=merge", "-p", JSON.stringify(anew)]);
+    await until("it was asked for again", async () => (await annotation(0)) === `${name}-1`);
+    const refused = "metamaster.io/switchover-refused=no";
+    await server.kubectl(["annotate", "pod", `${name}-0`, "metamaster.io/switchover-to-", refused]);
+    await until("the refusal was told", async () =>
+      (await told()).includes("was refused, it will be asked for again: no"),
+    );
+    expect(await annotation(0)).toBeUndefined();
+    await until("the change was told", async () => (await told()).includes(`${name}-1 is primary of epoch 2`));
   });
 
   test("two resources on one prefix: nothing is started for the second, which says why", async () => {
@@ -214,28 +267,73 @@ describe("on a real API server", () => {
     await server.kubectl(["delete", "mmc", `${name}b`]);
   });
 
-  test("deleted: its pods end before the rights are taken away, then it is gone; what of it is not done is said", async () => {
+  test("deleted: its pods end before the rights are taken away, then it is gone", async () => {
+    await apply();
+    await running(1);
+    await claim(`data-${name}-0`);
+    await server.kubectl(["delete", "mmc", name, "--wait=false"]);
+    await until("the StatefulSet goes", () => none("statefulset", name));
+    expect(await none("mmc", name)).toBe(false);
+    expect(await none("clusterrolebinding", `metamaster:default:${name}`)).toBe(false);
+    await server.kubectl(["delete", "pod", `${name}-0`, "--force", "--grace-period=0"]);
+    await until("it is gone", () => none("mmc", name));
+    expect(await none("clusterrolebinding", `metamaster:default:${name}`)).toBe(true);
+    expect(at(await get("pvc", `data-${name}-0`), "metadata.deletionTimestamp")).toBeUndefined();
+    expect(await none("job", `${name}-purge`)).toBe(true);
+  });
+
+  test("deleted with its data: members, then the prefix by a Job, whose trouble is told, then the volumes, then the rest", async () => {
     await apply({ deletionPolicy: "Delete" });
     await running(1);
-    expect(await server.kubectl(["get", "clusterrolebinding", `metamaster:default:${name}`, "-o", "name"])).not.toBe(
-      "",
-    );
+    for (const each of [`data-${name}-0`, `data-${name}-1`]) await claim(each);
+    await claim(`data-${name}-2`, `${name}x`);
     await server.kubectl(["delete", "mmc", name, "--wait=false"]);
-    await until(
-      "the StatefulSet goes",
-      async () => (await server.kubectl(["get", "statefulset", name, "--ignore-not-found"])).trim() === "",
-    );
-    expect(await server.kubectl(["get", "mmc", name, "-o", "name"])).not.toBe("");
+    await until("the StatefulSet goes", () => none("statefulset", name));
+    await until("it says so", async () => (await condition("Progressing")) === "True Deleting");
+    expect(await none("job", `${name}-purge`)).toBe(true);
     await server.kubectl(["delete", "pod", `${name}-0`, "--force", "--grace-period=0"]);
-    await until(
-      "it is gone",
-      async () => (await server.kubectl(["get", "mmc", name, "--ignore-not-found"])).trim() === "",
+    await until("the Job is made", async () => !(await none("job", `${name}-purge`)));
+    await purgePod("error: Access Denied\n  what to do: grant s3:DeleteObject\n  code: BucketAccessDenied");
+    await until("it tells why", async () => (await condition("Degraded")) === "True PurgeFailed");
+    const told = JSON.stringify(at(await get("mmc"), "status.conditions"));
+    expect(told).toMatch(
+      /can't be emptied: Access Denied; what to do: grant s3:DeleteObject.*set spec.deletionPolicy to Retain/,
     );
-    expect(
-      (await server.kubectl(["get", "clusterrolebinding", `metamaster:default:${name}`, "--ignore-not-found"])).trim(),
-    ).toBe("");
-    const messages = await server.kubectl(["get", "events", "-o", "jsonpath={.items[*].message}"]);
-    expect(messages).toContain("Delete the prefix by hand");
+    expect(await server.kubectl(["get", "events", "-o", "jsonpath={.items[*].reason}"])).toContain("PurgeFailed");
+    // As a deletion in the foreground would.
+    await server.kubectl(["delete", "configmap,serviceaccount", name]);
+    await until("the Job's pod finds what it needs", async () => !(await none("configmap", name)));
+    expect(at(await get("configmap"), "metadata.ownerReferences")).toBeUndefined();
+    await server.kubectl(["delete", "pod", `${name}-purge-x`, "--force", "--grace-period=0"]);
+    await until("the trouble is over", async () => (await condition("Degraded")) === "False AsExpected");
+    const status = JSON.stringify({ status: { startTime: "2026-01-01T00:00:00Z", succeeded: 1 } });
+    await server.kubectl(["patch", "job", `${name}-purge`, "--subresource=status", "--type=merge", "-p", status]);
+    await until(
+      "the volumes are asked to go",
+      async () => (await going(`data-${name}-0`)) && (await going(`data-${name}-1`)),
+    );
+    expect(await going(`data-${name}-2`)).toBe(false);
+    expect(await none("mmc", name)).toBe(false);
+    for (const ordinal of [0, 1]) await release(`data-${name}-${ordinal}`);
+    await until("it is gone", () => none("mmc", name));
+    for (const kind of ["configmap", "serviceaccount", "role", "rolebinding"])
+      expect(await none(kind, name)).toBe(true);
+    expect(await none("job", `${name}-purge`)).toBe(true);
+    expect(await none("pvc", `data-${name}-2`)).toBe(false);
+  });
+
+  test("a purge that is stuck ends when its data is to be retained after all", async () => {
+    await apply({ deletionPolicy: "Delete" });
+    await until("the StatefulSet is there", async () => !(await none("statefulset", name)));
+    await claim(`data-${name}-0`);
+    await server.kubectl(["delete", "mmc", name, "--wait=false"]);
+    await until("the Job is made", async () => !(await none("job", `${name}-purge`)));
+    const retain = JSON.stringify({ spec: { deletionPolicy: "Retain" } });
+    await server.kubectl(["patch", "mmc", name, "--type=merge", "-p", retain]);
+    await until("it is gone", () => none("mmc", name));
+    expect(await none("job", `${name}-purge`)).toBe(true);
+    expect(await none("serviceaccount", name)).toBe(true);
+    expect(await going(`data-${name}-0`)).toBe(false);
   });
 
   test("an API server that is away for a while is gone on with, and what happened meanwhile is known", async () => {
@@ -258,5 +356,29 @@ describe("on a real API server", () => {
     await operator.start();
     await sleep(3000);
     expect([operator.writer.writes, said.join(" ")]).toEqual([0, ""]);
+  });
+
+  test("an upgraded operator leaves the members as they are and says so; a person has them replaced", async () => {
+    await apply();
+    await running(3);
+    const sidecar = async (): Promise<unknown> =>
+      at(await get("statefulset"), "spec.template.spec.initContainers.0.image");
+    await until("the StatefulSet is there", async () => (await sidecar()) === "metamaster:test");
+    const before = at(await get("statefulset"), "metadata.generation");
+    await operator.stop();
+    operator = make("metamaster:next");
+    await operator.start();
+    const told = async (): Promise<string> =>
+      await server.kubectl([
+        "get",
+        "mmc",
+        name,
+        "-o",
+        'jsonpath={.status.conditions[?(@.type=="Progressing")].message}',
+      ]);
+    await until("it says so", async () => (await told()).includes("run the sidecar metamaster:test"));
+    expect(at(await get("statefulset"), "metadata.generation")).toBe(before);
+    await server.kubectl(["annotate", "mmc", name, "metamaster.io/restarted-at=now"]);
+    await until("the template is another one", async () => (await sidecar()) === "metamaster:next");
   });
 });

@@ -10,6 +10,7 @@ import { makeClaim } from "../src/log/claim.js";
 import { Collector } from "../src/log/collector.js";
 import { openCluster } from "../src/log/cluster-identity.js";
 import { BucketLogReader } from "../src/log/log-reader.js";
+import { BucketRollCall } from "../src/log/roll-call.js";
 import { putDefaults, type PutSettings } from "../src/log/slot-put.js";
 import { Snapshots } from "../src/log/snapshots.js";
 import { FileRecords } from "../src/member/file-records.js";
@@ -85,7 +86,7 @@ function memberSettings({ name, nonce, profile }: AssemblyParts): MemberSettings
     health: { intervalMs: leaseMs / 8, timeoutMs: leaseMs / 8, failureThreshold: 3 },
     failover: { restartGraceMs: 2 * leaseMs, openTimeoutMs: 8 * leaseMs },
     stop: { graceMs: leaseMs, shipTimeoutMs: 2 * leaseMs },
-    switchover: { reservedMs: leaseMs },
+    switchover: { reservedMs: leaseMs, answerMs: leaseMs },
     killWithinMs: leaseMs / 2,
     saveIntervalMs: leaseMs,
     retry: { minMs: 20, maxMs: leaseMs },
@@ -178,6 +179,7 @@ export async function assemble(parts: AssemblyParts): Promise<Assembled> {
       if (result.outcome === "lost" || mutation.writer === undefined) return result;
       return { ...result, writer: mutation.writer(result.writer, mutated) };
     },
+    rollCall: new BucketRollCall(retried),
     election: mutation.election?.(election, mutated) ?? election,
     master: mutation.master?.(parts.master) ?? parts.master,
     reconcile: (reconcileSignal) => replica.reconcile(reconcileSignal),

@@ -106,6 +106,14 @@ describe("the ledger", () => {
         await bench.view.delete("tables/1/db/2");
       },
     ],
+    [
+      "a deleted answer to the newest handover",
+      "OnlyTheDoomedGo",
+      async (bench) => {
+        await bench.view.put(`standbys/${"7".padStart(20, "0")}/b`, source(""));
+        await bench.view.delete(`standbys/${"7".padStart(20, "0")}/b`);
+      },
+    ],
     ["a deleted claim", "ClaimsStay", (bench) => bench.view.delete(logKey(0))],
     [
       "a replaced object",

@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { messageOf } from "../src/base/errors.js";
 import { decodeEntry } from "../src/formats/entry-codec.js";
-import { logKey, LOG_PREFIX, type Entry, type Operation } from "../src/formats/entry.js";
+import { logKey, LOG_PREFIX, STANDBY_PREFIX, type Entry, type Operation } from "../src/formats/entry.js";
 import { decodeSnapshot } from "../src/formats/snapshot.js";
 import { inlineCompression } from "./compression.js";
 import { Fold, type Files } from "./fold.js";
@@ -99,6 +99,7 @@ export class Ledger {
     if (what === "deleted") {
       this.#trace.line("store", `${who} deleted ${key}`);
       if (key.startsWith(LOG_PREFIX)) await this.#checkDeletedSlot(key, who);
+      if (key.startsWith(STANDBY_PREFIX)) return this.#checkDeletedAnswer(key, who);
       return this.#checkDeleted(key, who);
     }
     this.#trace.line("store", `${who} ${what} ${key} ${bytes.length}`);
@@ -164,6 +165,14 @@ export class Ledger {
 
   #doom(key: string): void {
     if (!this.#doomed.has(key)) this.#doomed.set(key, this.#nowMs());
+  }
+
+  /** Whoever waits for an answer to the newest handover must find it. */
+  #checkDeletedAnswer(key: string, who: string): void {
+    const slot = Number(key.slice(STANDBY_PREFIX.length, key.lastIndexOf("/")));
+    const newest = this.#slots.findLastIndex(({ entry }) => entry.header.kind === "handover");
+    if (slot >= newest)
+      throw new Violation("OnlyTheDoomedGo", `${who} deleted ${key}, the newest handover is ${newest}`);
   }
 
   #checkDeleted(key: string, who: string): void {

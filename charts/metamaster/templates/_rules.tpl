@@ -9,20 +9,28 @@
 - apiGroups: ["apps"]
   resources: ["statefulsets"]
   verbs: ["get", "list", "watch", "create", "patch", "delete"]
-# What these are deleted by is their owner's deletion.
+# deletionPolicy: Delete empties the bucket by a Job.
+- apiGroups: ["batch"]
+  resources: ["jobs"]
+  verbs: ["get", "list", "watch", "create", "patch", "delete"]
+# What these are deleted by is their owner's deletion ...
 - apiGroups: [""]
-  resources: ["services", "serviceaccounts", "configmaps"]
+  resources: ["services"]
   verbs: ["get", "list", "watch", "create", "patch"]
+# ... but not what such a Job needs: that must outlive a deletion in the foreground, and is taken away at the end.
+- apiGroups: [""]
+  resources: ["serviceaccounts", "configmaps"]
+  verbs: ["get", "list", "watch", "create", "patch", "delete"]
 - apiGroups: ["policy"]
   resources: ["poddisruptionbudgets"]
   verbs: ["get", "list", "watch", "create", "patch"]
 - apiGroups: ["rbac.authorization.k8s.io"]
   resources: ["roles", "rolebindings"]
-  verbs: ["get", "list", "watch", "create", "patch"]
-# Volumes are expanded.
+  verbs: ["get", "list", "watch", "create", "patch", "delete"]
+# Volumes are expanded, and go with deletionPolicy: Delete.
 - apiGroups: [""]
   resources: ["persistentvolumeclaims"]
-  verbs: ["get", "list", "watch", "patch"]
+  verbs: ["get", "list", "watch", "patch", "delete"]
 # Members are replaced one by one, and the primary is asked to hand over.
 - apiGroups: [""]
   resources: ["pods"]

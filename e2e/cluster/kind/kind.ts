@@ -98,6 +98,8 @@ export class KindCluster implements Cluster {
       boot: () => this.#docker("start", name),
       freeze: () => this.#docker("pause", name),
       thaw: () => this.#docker("unpause", name),
+      stopKubelet: () => this.#docker("exec", name, "systemctl", "kill", "--signal=STOP", "kubelet"),
+      startKubelet: () => this.#docker("exec", name, "systemctl", "kill", "--signal=CONT", "kubelet"),
       cut: (from: Cut = "everything") => this.#cut(name, from),
       join: () => this.#docker("exec", name, "sh", "-c", "iptables -F CUT 2>/dev/null || true"),
     };

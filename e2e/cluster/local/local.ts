@@ -7,7 +7,7 @@ import { runClient } from "../client.js";
 import { podOf, type Cluster, type ClusterNode, type Cut, type Frozen } from "../cluster.js";
 import { collectObjects, Problems } from "../collect.js";
 import { etcdFlags } from "../flags.js";
-import { writeImage } from "../image.js";
+import { writeImages } from "../image.js";
 import { writeKubeconfig } from "../kubeconfig.js";
 import { buildPrograms, type Program } from "../programs.js";
 import { waitFor } from "../wait.js";
@@ -88,6 +88,8 @@ export class LocalCluster implements Cluster {
       boot: () => machine.boot(index),
       freeze: () => machine.do("freezer", index, "FROZEN"),
       thaw: () => machine.do("freezer", index, "THAWED"),
+      stopKubelet: () => machine.do("kubelet_signal", index, "STOP"),
+      startKubelet: () => machine.do("kubelet_signal", index, "CONT"),
       cut: (from: Cut = "everything") =>
         from === "everything" ? machine.do("unplug", index) : machine.do("unplug_from", index, from),
       join: () => machine.do("plug", index),
@@ -205,7 +207,8 @@ export class LocalCluster implements Cluster {
     try {
       await cp(this.#built.pause, join(root, "pause"));
       const tar = join(this.#up.machine.folder, "pause.tar");
-      await writeImage("kube.local/pause:1", root, tar, { Entrypoint: ["/pause"] });
+      const config = { Entrypoint: ["/pause"] };
+      await writeImages([{ names: ["kube.local/pause:1"], layers: [root], config }], tar);
     } finally {
       await rm(root, { recursive: true, force: true });
     }

@@ -213,6 +213,8 @@ on() {
   p=$(pid "node$i") && p=$(pgrep -P "$p" | head -1) || { echo "node$i is not running" >&2; return 1; }
   exec nsenter -t "$p" -m -p -n -u -i "$@"
 }
+# kubelet_signal NODE STOP|CONT: the kubelet alone; containers and network go on.
+kubelet_signal() { pkill -"$2" -f "kubelet --config=$STATE/node$1/kubelet.json"; }
 # load NODE TAR
 load() { on "$1" ctr -n k8s.io images import "$2"; }
 

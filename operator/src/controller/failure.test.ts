@@ -1,5 +1,5 @@
 import { expect, test } from "@jest/globals";
-import { failureOf } from "./failure.js";
+import { failureOf, silenceOf } from "./failure.js";
 
 const log = [
   '{"level":"info","msg":"the bucket keeps its promises"}',
@@ -36,4 +36,12 @@ test.each([
   ["nothing of one that may come up yet", pod("metamaster", 2, log), undefined],
 ])("tells %s", (_what, found, told) => {
   expect(failureOf(found)).toBe(told);
+});
+
+test.each([
+  [{ metadata: { name: "m-0" } }, "kubectl describe pod m-0"],
+  [{ status: { podIP: "10.0.0.1" } }, "does not answer the operator at 10.0.0.1:8400"],
+  [{ metadata: { deletionTimestamp: "2026-01-01T00:00:00Z" }, status: { podIP: "10.0.0.1" } }, "being deleted"],
+])("tells why nothing is known of %j", (silent, told) => {
+  expect(silenceOf(silent)).toContain(told);
 });

@@ -1,4 +1,5 @@
 import { SIDECAR_CONTAINER } from "../../../crds/src/index.js";
+import { HTTP_PORT } from "../objects/names.js";
 import { list, number, text } from "../kube/objects.js";
 
 const RESTARTS_MANY = 3;
@@ -23,10 +24,30 @@ export function failureOf(pod: unknown): string | undefined {
     : `it can't be scheduled: ${text(unscheduled, "message")?.slice(0, WHY_MAX) ?? ""}`;
 }
 
+/** Why nothing is known of a pod that does not fail. */
+export function silenceOf(pod: unknown): string {
+  const name = text(pod, "metadata", "name") ?? "";
+  if (text(pod, "metadata", "deletionTimestamp") !== undefined) return "it is being deleted";
+  const address = text(pod, "status", "podIP");
+  if (address === undefined)
+    return `its containers are being made; if that takes long, see: kubectl describe pod ${name}`;
+  return `its sidecar does not answer the operator at ${address}:${HTTP_PORT}; if that stays so: is the sidecar running, and do NetworkPolicies let the operator reach that port?`;
+}
+
+/** The error with which our container in a pod ended last; undefined: it ended well, or not yet. */
+export function lastError(pod: unknown): string | undefined {
+  for (const status of list(pod, "status", "containerStatuses")) {
+    const error = lastWords(status);
+    if (error !== undefined) return error.slice(0, WHY_MAX);
+  }
+  return undefined;
+}
+
 /** The error with which the sidecar ended: what is wrong and what to do. The kubelet keeps the end of its log. */
 function lastWords(status: unknown): string | undefined {
   if (text(status, "name") !== SIDECAR_CONTAINER) return undefined;
-  const log = text(status, "lastState", "terminated", "message") ?? "";
+  const log =
+    text(status, "state", "terminated", "message") ?? text(status, "lastState", "terminated", "message") ?? "";
   const error = /(?:^|\n)error: (?![^]*\nerror: )([^]*)$/.exec(log)?.[1];
   return error?.trim().replaceAll(/\s*\n\s*/g, "; ");
 }

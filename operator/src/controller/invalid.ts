@@ -4,8 +4,9 @@ import { keyOf, text, type LiveObject } from "../kube/objects.js";
 /** What no rule of the resource can tell: names the field and says what to do. Undefined: nothing is wrong. `all`: every resource there is. */
 export function invalidOf(cluster: MetaMasterCluster, all: readonly LiveObject[]): string | undefined {
   const { bootstrap, bucket } = cluster.spec;
-  if (bootstrap.from !== undefined) {
-    return "spec.bootstrap.from is not supported yet: restore the other cluster's prefix with `metamaster restore` onto the first member's volume, and use bootstrap.type Adopt.";
+  const { from } = bootstrap;
+  if (from !== undefined && isWithin(from.url, bucket.url)) {
+    return `spec.bootstrap.from.url ${from.url} is, holds or lies in spec.bucket.url: name another cluster's prefix. Nothing is started; make this resource anew.`;
   }
   const other = all.find(
     (each) => keyOf(each) !== keyOf(cluster) && sharesPrefix(each, cluster) && age(each) < age(cluster),
@@ -17,12 +18,13 @@ export function invalidOf(cluster: MetaMasterCluster, all: readonly LiveObject[]
 /** The same prefix, or one within the other, in the same store. */
 function sharesPrefix(a: unknown, b: unknown): boolean {
   if (text(a, "spec", "bucket", "endpoint") !== text(b, "spec", "bucket", "endpoint")) return false;
-  const [one, other] = [prefixOf(a), prefixOf(b)];
-  return one.startsWith(other) || other.startsWith(one);
+  return isWithin(text(a, "spec", "bucket", "url") ?? "", text(b, "spec", "bucket", "url") ?? "");
 }
 
-function prefixOf(resource: unknown): string {
-  return `${(text(resource, "spec", "bucket", "url") ?? "").replace(/\/+$/, "")}/`;
+/** Either in the other. */
+function isWithin(a: string, b: string): boolean {
+  const [one, other] = [a, b].map((url) => `${url.replace(/\/+$/, "")}/`) as [string, string];
+  return one.startsWith(other) || other.startsWith(one);
 }
 
 /** Who was there first keeps the prefix. */

@@ -26,12 +26,13 @@ export class LagClock {
     if (this.#looks.length > LOOKS_MAX) this.#looks.shift();
   }
 
-  /** Undefined: nothing is known of a primary, or it is further behind than is remembered. */
+  /** Undefined: nothing is known of a primary, or it has been behind for longer than is remembered. */
   secondsBehind(slot: number): number | undefined {
     const beyond = this.#looks.findIndex((look) => look.slot > slot);
     if (beyond < 0) return this.#looks.length === 0 ? undefined : 0;
     const since = this.#looks[beyond];
-    if (since === undefined || (beyond === 0 && this.#looks.length >= LOOKS_MAX)) return undefined;
+    // It was behind before the first look that is remembered: for how long is not known.
+    if (since === undefined || beyond === 0) return undefined;
     return Math.round((this.#nowMs() - since.atMs) / 100) / 10;
   }
 }

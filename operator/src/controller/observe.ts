@@ -2,7 +2,7 @@ import type { MetaMasterCluster, MemberStatus } from "../../../crds/src/index.js
 import type { Member } from "../decisions/members.js";
 import { text, type LiveObject } from "../kube/objects.js";
 import type { Store } from "../kube/store.js";
-import { HTTP_PORT, namespaceOf } from "../objects/names.js";
+import { HTTP_PORT, namespaceOf, ROLE_LABEL } from "../objects/names.js";
 import { failureOf } from "./failure.js";
 import type { LagClock } from "./lag.js";
 import type { MemberDocument } from "./member-status.js";
@@ -38,9 +38,28 @@ export async function observe(
       return await ask(`http://${host}:${HTTP_PORT}`, pod);
     }),
   );
-  const primary = documents.find((document) => document?.role === "Primary");
+  const primary = newestPrimary(documents.flatMap((document) => document ?? []));
   if (primary?.position !== undefined) lag.primaryAt(primary.position.slot);
-  return pods.map((pod, at) => observed(cluster, store, lag, pod, documents[at]));
+  return pods.map((pod, at) => {
+    const found = observed(cluster, store, lag, pod, documents[at]);
+    const mayServe = primary === undefined && mayBePrimary(found);
+    return { ...found, member: { ...found.member, mayServe } };
+  });
+}
+
+/** One that was cut off may say for a while that it still is. */
+function newestPrimary(documents: readonly MemberDocument[]): MemberDocument | undefined {
+  return documents.filter(({ role }) => role === "Primary").toSorted((a, b) => b.epoch - a.epoch)[0];
+}
+
+export function primaryAmong(members: readonly Observed[]): Observed | undefined {
+  const newest = newestPrimary(members.flatMap(({ document }) => document ?? []));
+  return newest && members.find(({ document }) => document === newest);
+}
+
+/** It does not answer us, but was primary by its own word, and nothing says that it ended. */
+function mayBePrimary({ pod, document, failing }: Observed): boolean {
+  return document === undefined && failing === undefined && text(pod, "metadata", "labels", ROLE_LABEL) === "primary";
 }
 
 function observed(
@@ -57,6 +76,7 @@ function observed(
     name: text(pod, "metadata", "name") ?? "",
     ordinal: ordinalOf(cluster, pod) ?? 0,
     role,
+    mayServe: false,
     lagSeconds: role === "Standby" ? lag.secondsBehind(slot) : undefined,
     revision: text(pod, "metadata", "labels", "controller-revision-hash") ?? "",
     deleting: text(pod, "metadata", "deletionTimestamp") !== undefined,

@@ -1,22 +1,19 @@
 import { resource, type MetaMasterCluster, type Status } from "../../../crds/src/index.js";
 import { nextAction } from "../decisions/next-action.js";
-import { nothing, type Action } from "../decisions/members.js";
+import { pendingSwitchover } from "../decisions/declared.js";
+import { nothing, wait, type Action } from "../decisions/members.js";
 import { field, list, number, text, type LiveObject } from "../kube/objects.js";
 import type { Store } from "../kube/store.js";
 import { statusCodeOf, type Writer } from "../kube/writer.js";
 import type { Logger } from "../log.js";
-import { clusterRoleBindingName } from "../objects/access.js";
 import { desiredObjects } from "../objects/desired.js";
-import {
-  FINALIZER,
-  namespaceOf,
-  REFUSED_ANNOTATION,
-  SWITCHOVER_ANNOTATION,
-  type KubeManifest,
-} from "../objects/names.js";
+import { FINALIZER, manifestOf, namespaceOf, REFUSED_ANNOTATION, SWITCHOVER_ANNOTATION } from "../objects/names.js";
+import { keptRendering, outdatedSidecar, type Rendering } from "../objects/rendering.js";
+import { deleteStep, type DeletionProgress } from "./deletion.js";
 import { invalidOf } from "./invalid.js";
 import { LagClock } from "./lag.js";
-import { observe, type AskMember, type Observed } from "./observe.js";
+import { primaryChange } from "./primary-change.js";
+import { observe, primaryAmong, type AskMember, type Observed } from "./observe.js";
 import { changeOf, SLOTS_EVERY_MS } from "./significant.js";
 import { secondsOf, statusOf } from "./status.js";
 import { claimsToGrow } from "./volumes.js";
@@ -43,9 +40,13 @@ export interface ReconcilerComponents {
 interface Memory {
   readonly lag: LagClock;
   statusMs: number;
+  /** Since when a switchover has been refused. */
+  refusedMs: number | undefined;
   /** Of the last thing that was done or waited for, so that it is told once. */
   told: string;
 }
+
+const REFUSED_AGAIN_MS = 30_000;
 
 /** Brings one cluster a step further each time it is called, and its status up to date. */
 export class Reconciler {
@@ -69,9 +70,9 @@ export class Reconciler {
     if (!parsed.success) throw new Error(`the resource ${key} can't be read: ${parsed.error.message}`);
     const cluster = parsed.data as MetaMasterCluster;
     const memory = this.#memoryOf(key);
-    if (cluster.metadata.deletionTimestamp !== undefined) return await this.#delete(cluster);
     try {
-      return await this.#bring(cluster, memory);
+      const deleting = cluster.metadata.deletionTimestamp !== undefined;
+      return await (deleting ? this.#delete(cluster, memory) : this.#bring(cluster, memory));
     } catch (error) {
       // Somebody was faster: what is known now is old, and the watch tells of it.
       if (statusCodeOf(error) === 409) return this.#settings.busyMs;
@@ -82,7 +83,12 @@ export class Reconciler {
   #memoryOf(key: string): Memory {
     const found = this.#memories.get(key);
     if (found !== undefined) return found;
-    const memory: Memory = { lag: new LagClock(this.#components.monotonicMs), statusMs: -Infinity, told: "" };
+    const memory: Memory = {
+      lag: new LagClock(this.#components.monotonicMs),
+      statusMs: -Infinity,
+      refusedMs: undefined,
+      told: "",
+    };
     this.#memories.set(key, memory);
     return memory;
   }
@@ -98,12 +104,15 @@ export class Reconciler {
     }
     await this.#finalizer(cluster);
     const set = store.get("StatefulSet", cluster.metadata.name, namespaceOf(cluster));
-    const action = set === undefined ? nothing : decide(cluster, members, set);
-    const wrote = await this.#apply(cluster, set, action);
+    const decided = set === undefined ? nothing : decide(cluster, members, set);
+    const action = await this.#unlessRefused(cluster, members, decided, memory);
+    const kept = keptRendering(cluster, set, members.length);
+    const wrote = await this.#apply(cluster, set, action, kept);
     // What is there is not yet what is wished: the decision may be another one then.
     if (!wrote || action.do === "SetReplicas") await this.#carryOut(cluster, members, action, memory);
     await this.#growVolumes(cluster);
-    await this.#status(memory, { cluster, members, action, invalid });
+    const outdated = kept && outdatedSidecar(cluster, kept, this.#settings.image);
+    await this.#status(memory, { cluster, members, action, invalid, outdated });
     return this.#again(cluster, members, wrote ? { do: "Wait", why: "" } : action);
   }
 
@@ -125,7 +134,12 @@ export class Reconciler {
   }
 
   /** True if anything was written. */
-  async #apply(cluster: MetaMasterCluster, set: LiveObject | undefined, action: Action): Promise<boolean> {
+  async #apply(
+    cluster: MetaMasterCluster,
+    set: LiveObject | undefined,
+    action: Action,
+    kept: Rendering | undefined,
+  ): Promise<boolean> {
     const { store, writer, logger } = this.#components;
     const current = number(set, "spec", "replicas") ?? cluster.spec.replicas;
     const replicas = action.do === "SetReplicas" ? action.replicas : current;
@@ -134,6 +148,7 @@ export class Reconciler {
     let wrote = false;
     for (const manifest of desiredObjects(cluster, {
       image,
+      kept,
       clusterRoleBindings,
       replicas,
       volumeClaimTemplates: templates,
@@ -175,6 +190,27 @@ export class Reconciler {
     }
   }
 
+  /** What the primary's sidecar refused it is asked for again, but not at once. */
+  async #unlessRefused(
+    cluster: MetaMasterCluster,
+    members: readonly Observed[],
+    action: Action,
+    memory: Memory,
+  ): Promise<Action> {
+    const primary = action.do === "Switchover" ? primaryAmong(members)?.pod : undefined;
+    const refused = text(primary, "metadata", "annotations", REFUSED_ANNOTATION);
+    if (action.do !== "Switchover" || refused === undefined) {
+      memory.refusedMs = undefined;
+      return action;
+    }
+    const nowMs = this.#components.monotonicMs();
+    memory.refusedMs ??= nowMs;
+    if (nowMs - memory.refusedMs >= REFUSED_AGAIN_MS) return action;
+    const held = wait(`the switchover to ${action.target} was refused, it will be asked for again: ${refused}`);
+    if (held.do === "Wait") await this.#tell(memory, cluster, held, "SwitchoverRefused");
+    return held;
+  }
+
   /** The primary's sidecar does it; what it can't do it answers on its pod. */
   async #switchOver(
     cluster: MetaMasterCluster,
@@ -182,15 +218,10 @@ export class Reconciler {
     action: Extract<Action, { do: "Switchover" }>,
     memory: Memory,
   ): Promise<void> {
-    const primary = members.find(({ member }) => member.role === "Primary")?.pod;
+    const primary = primaryAmong(members)?.pod;
     if (primary === undefined) return;
     const annotations = field(primary, "metadata", "annotations");
     if (text(annotations, SWITCHOVER_ANNOTATION) === action.target) return;
-    const refused = text(annotations, REFUSED_ANNOTATION);
-    if (refused !== undefined) {
-      const why = `the switchover to ${action.target} was refused: ${refused}`;
-      await this.#tell(memory, cluster, { do: "Wait", why }, "SwitchoverRefused");
-    }
     await this.#tell(memory, cluster, action, "Switchover");
     const change = { [SWITCHOVER_ANNOTATION]: action.target, [REFUSED_ANNOTATION]: null };
     await this.#components.writer.patch(manifestOf(primary), {
@@ -233,32 +264,39 @@ export class Reconciler {
     if (change === "Nothing" || (change === "Slots" && nowMs - memory.statusMs < SLOTS_EVERY_MS)) return;
     memory.statusMs = nowMs;
     await writer.status(cluster, status);
+    const moved = primaryChange(cluster.status, status);
+    if (moved !== undefined) await this.#event(cluster, moved.type, moved.reason, moved.message);
   }
 
-  /** Everything that has no owner goes with the finalizer; the rest is deleted by Kubernetes. */
-  async #delete(cluster: MetaMasterCluster): Promise<Again> {
+  async #delete(cluster: MetaMasterCluster, memory: Memory): Promise<Again> {
     const { finalizers = [] } = cluster.metadata;
     if (!finalizers.includes(FINALIZER)) return undefined;
-    const { store, writer, logger } = this.#components;
-    const set = store.get("StatefulSet", cluster.metadata.name, namespaceOf(cluster));
-    if (set !== undefined && text(set, "metadata", "deletionTimestamp") === undefined)
-      await writer.remove(manifestOf(set));
-    // Until they have ended, and shipped their tail, they need what they may.
-    if (set !== undefined || store.of("Pod", namespaceOf(cluster), cluster.metadata.name).length > 0)
-      return this.#settings.busyMs;
-    const binding = store.get("ClusterRoleBinding", clusterRoleBindingName(cluster));
-    if (binding !== undefined) await writer.remove(manifestOf(binding));
-    if (cluster.spec.deletionPolicy === "Delete") {
-      const message = `the history in ${cluster.spec.bucket.url} is kept: this version does not carry out deletionPolicy Delete. Delete the prefix by hand.`;
-      await this.#event(cluster, "Warning", "BucketKept", message);
+    const { store, writer, logger, ask } = this.#components;
+    const { image, busyMs } = this.#settings;
+    const progress = await deleteStep(cluster, { store, writer, image });
+    if (!progress.finished) {
+      await this.#tellDeletion(memory, cluster, progress);
+      const members = await observe(cluster, store, memory.lag, ask);
+      await this.#status(memory, { cluster, members, action: nothing, invalid: undefined, deletion: progress });
+      return busyMs;
     }
     const rest = finalizers.filter((each) => each !== FINALIZER);
-    await writer.patch(cluster, { metadata: { finalizers: rest, ...version(cluster) } });
-    logger.info(
-      { namespace: namespaceOf(cluster), name: cluster.metadata.name },
-      "deleted; the bucket keeps its history",
-    );
+    try {
+      await writer.patch(cluster, { metadata: { finalizers: rest, ...version(cluster) } });
+    } catch (error) {
+      // What is looked at is a moment old: it is gone already.
+      if (statusCodeOf(error) === 404) return undefined;
+      throw error;
+    }
+    const what = progress.purged ? "deleted, with its history in the bucket" : "deleted; the bucket keeps its history";
+    logger.info({ namespace: namespaceOf(cluster), name: cluster.metadata.name }, what);
     return undefined;
+  }
+
+  async #tellDeletion(memory: Memory, cluster: MetaMasterCluster, { failure, kept }: DeletionProgress): Promise<void> {
+    const why = failure ?? kept;
+    if (why === undefined) return;
+    await this.#tell(memory, cluster, { do: "Wait", why }, failure === undefined ? "BucketKept" : "PurgeFailed");
   }
 
   /** Once for as long as it is the same. */
@@ -286,7 +324,8 @@ export class Reconciler {
 }
 
 function decide(cluster: MetaMasterCluster, members: readonly Observed[], set: LiveObject): Action {
-  const { replicas, switchover, update, checkpoint } = cluster.spec;
+  const { replicas, update, checkpoint } = cluster.spec;
+  const switchover = pendingSwitchover(cluster.spec.switchover, cluster.status?.switchover);
   const current = number(set, "spec", "replicas") ?? replicas;
   // What the StatefulSet's controller has not seen yet it has no revision for.
   const seen = number(set, "status", "observedGeneration") === number(set, "metadata", "generation");
@@ -309,15 +348,6 @@ function describeAction(action: Exclude<Action, { do: "Nothing" }>): string {
   if (action.do === "Switchover") return `switchover to ${action.target}: ${action.why}`;
   if (action.do === "DeletePod") return `pod ${action.pod} is replaced: ${action.why}`;
   return `scaled to ${action.replicas}: ${action.why}`;
-}
-
-function manifestOf(object: LiveObject): KubeManifest {
-  const { name = "", namespace } = object.metadata ?? {};
-  return {
-    apiVersion: object.apiVersion ?? "",
-    kind: object.kind ?? "",
-    metadata: { name, ...(namespace === undefined ? {} : { namespace }) },
-  };
 }
 
 /** Makes a patch conditional: lists are replaced as a whole. */

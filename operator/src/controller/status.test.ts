@@ -3,6 +3,7 @@ import { resource, type MetaMasterCluster } from "../../../crds/src/index.js";
 import type { Action } from "../decisions/members.js";
 import type { MemberDocument } from "./member-status.js";
 import type { Observed } from "./observe.js";
+import { primaryChange } from "./primary-change.js";
 import { changeOf } from "./significant.js";
 import { statusOf } from "./status.js";
 
@@ -32,7 +33,16 @@ function member(ordinal: number, role: MemberDocument["role"], more: Partial<Mem
       ...ship,
       ...more,
     },
-    member: { name: `meta-${ordinal}`, ordinal, role, lagSeconds: 0, revision: "r", deleting: false, cordoned: false },
+    member: {
+      name: `meta-${ordinal}`,
+      ordinal,
+      role,
+      mayServe: false,
+      lagSeconds: 0,
+      revision: "r",
+      deleting: false,
+      cordoned: false,
+    },
     slot: 9,
     failing: undefined,
   };
@@ -56,7 +66,12 @@ test.each([
   [
     "the primary's writes don't become durable",
     [member(0, "Primary", { bucketTrouble: away }), member(1, "Standby")],
-    { Ready: "True AllMembersReady", BucketReachable: "False Unreachable", Replicating: "False NotShipping" },
+    {
+      Ready: "True AllMembersReady",
+      BucketReachable: "False Unreachable",
+      Replicating: "False NotShipping",
+      Degraded: "True MemberFailing",
+    },
   ],
   [
     "the bucket refuses the primary",
@@ -82,6 +97,42 @@ test.each([
   expect(conditions(members)).toMatchObject(expected);
 });
 
+test("of two that say they are primary the one of the newer epoch is", () => {
+  const members = [member(0, "Primary"), member(1, "Primary", { epoch: 5 })];
+  const status = statusOf({ cluster, members, action: nothing, invalid: undefined, nowMs: 0 });
+  expect(status).toMatchObject({ primary: "meta-1", epoch: 5 });
+});
+
+test("a halt is told with what is wrong and what to do", () => {
+  const halt = { reason: "ForeignCluster", message: "the prefix belongs to another", remedy: "Point it at its own." };
+  const members = [member(0, "Primary"), member(1, "Halted", { halt })];
+  const status = statusOf({ cluster, members, action: nothing, invalid: undefined, nowMs: 0 });
+  expect(status.conditions?.find(({ type }) => type === "Degraded")?.message).toBe(
+    "meta-1 is Halted (the prefix belongs to another; what to do: Point it at its own.)",
+  );
+});
+
+test("what keeps all members from being primary is told once", () => {
+  const members = [member(0, "Syncing", { trouble: away }), member(1, "Syncing", { trouble: away })];
+  const status = statusOf({ cluster, members, action: nothing, invalid: undefined, nowMs: 0 });
+  const ready = status.conditions?.find(({ type }) => type === "Ready");
+  expect(ready?.message).toBe(`Nobody is primary: meta-0 is Syncing, meta-1 is Syncing. meta-0: ${away}`);
+});
+
+test("a silent member is told with what to look at", () => {
+  const { member: unknown } = member(0, "Standby");
+  const silent = {
+    pod: {},
+    document: undefined,
+    member: { ...unknown, role: "Unknown" as const },
+    slot: -1,
+    failing: undefined,
+  };
+  const status = statusOf({ cluster, members: [silent], action: nothing, invalid: undefined, nowMs: 0 });
+  const ready = status.conditions?.find(({ type }) => type === "Ready");
+  expect(ready?.message).toContain("meta-0: its containers are being made");
+});
+
 test("only slots that grow are no reason to write at once; anything else is", () => {
   const members = [member(0, "Primary"), member(1, "Standby")];
   const before = statusOf({ cluster, members, action: nothing, invalid: undefined, nowMs: 0 });
@@ -97,4 +148,27 @@ test("only slots that grow are no reason to write at once; anything else is", ()
   const less = statusOf({ cluster, members: members.slice(0, 1), action: nothing, invalid: undefined, nowMs: 0 });
   expect(changeOf(before, less)).toBe("Much");
   expect(changeOf(undefined, before)).toBe("Much");
+});
+
+const failover = { to: "meta-1", cause: "LeaseExpired", epoch: 5, time: "2026-01-01T00:00:00.000Z", milliseconds: {} };
+
+test.each([
+  ["the first", undefined, { primary: "meta-0", epoch: 1 }, "Normal meta-0 is primary of epoch 1"],
+  ["the same", { primary: "meta-0", epoch: 4 }, { primary: "meta-0", epoch: 4 }, undefined],
+  ["nobody", { primary: "meta-0", epoch: 4 }, {}, undefined],
+  [
+    "the same again after nobody",
+    { lastFailover: { ...failover, epoch: 4 } },
+    { primary: "meta-0", epoch: 4 },
+    undefined,
+  ],
+  [
+    "another after a loss",
+    { primary: "meta-0", epoch: 4 },
+    { primary: "meta-1", epoch: 5, lastFailover: { ...failover, from: "meta-0" } },
+    "Warning meta-1 is primary of epoch 5, after meta-0: the one before let its lease run out",
+  ],
+])("an event of a change of the primary: %s", (_what, before, after, told) => {
+  const event = primaryChange(before, after);
+  expect(event && `${event.type} ${event.message}`).toBe(told);
 });

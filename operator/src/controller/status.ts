@@ -6,9 +6,12 @@ import {
   type MetaMasterCluster,
   type Status,
 } from "../../../crds/src/index.js";
+import { madeSwitchover, pendingSwitchover } from "../decisions/declared.js";
 import type { Action } from "../decisions/members.js";
+import { RESTARTED_ANNOTATION } from "../objects/rendering.js";
 import { selectorLabels } from "../objects/names.js";
-import type { Observed } from "./observe.js";
+import { silenceOf } from "./failure.js";
+import { primaryAmong, type Observed } from "./observe.js";
 
 type Verdict<T extends ConditionType> = {
   readonly status: "True" | "False" | "Unknown";
@@ -24,6 +27,10 @@ export interface Situation {
   readonly action: Action;
   /** Of the spec, found by the operator: names the field. */
   readonly invalid: string | undefined;
+  /** Image of the members' sidecars, where this operator would take another one. */
+  readonly outdated?: string | undefined;
+  /** Of a resource that is being deleted. */
+  readonly deletion?: { readonly why: string; readonly failure: string | undefined } | undefined;
   readonly nowMs: number;
 }
 
@@ -33,9 +40,11 @@ const MESSAGE_MAX = 1024;
 /** The whole status as it should be now; times of conditions that did not change are kept. */
 export function statusOf(situation: Situation): Status {
   const { cluster, members, nowMs } = situation;
-  const primary = members.find(({ member }) => member.role === "Primary");
+  const primary = primaryAmong(members);
   const ship = primary?.document?.ship;
   const failover = newestFailover(members);
+  const { switchover } = cluster.spec;
+  const made = madeSwitchover(switchover, cluster.status?.switchover, primary?.member.name, nowMs);
   return {
     conditions: conditions(verdictsOf(situation, primary), cluster, nowMs),
     ...(cluster.metadata.generation === undefined ? {} : { observedGeneration: cluster.metadata.generation }),
@@ -52,6 +61,7 @@ export function statusOf(situation: Situation): Status {
       ? keep("lastSnapshot", cluster.status?.lastSnapshot)
       : { lastSnapshot: { slot: ship.lastCheckpointSlot, ...given("time", iso(ship.lastCheckpointWallMs)) } }),
     ...(failover === undefined ? keep("lastFailover", cluster.status?.lastFailover) : { lastFailover: failover }),
+    ...given("switchover", made),
   };
 }
 
@@ -131,13 +141,27 @@ function ready({ cluster, members, invalid }: Situation, primary: Observed | und
   };
 }
 
-function describe({ member, document, failing }: Observed): string {
-  const why = document?.halt?.remedy ?? document?.trouble ?? failing ?? document?.reason;
-  return `${member.name} is ${member.role}${why === undefined ? "" : ` (${why})`}`;
+function describe(each: Observed): string {
+  return `${each.member.name} is ${each.member.role} (${whyOf(each)})`;
 }
 
+function whyOf({ pod, document, failing }: Observed): string {
+  const { halt, trouble, bucketTrouble, reason } = document ?? {};
+  if (halt !== undefined) return `${halt.message ?? halt.reason}; what to do: ${halt.remedy}`;
+  return trouble ?? bucketTrouble ?? failing ?? reason ?? silenceOf(pod);
+}
+
+/** The role of each, and why of one: what keeps all from the bucket is the same for each of them, and long. */
 function whyNoPrimary(members: readonly Observed[]): string {
-  return members.length === 0 ? "There is no pod yet." : `Nobody is primary. ${members.map(describe).join("; ")}`;
+  const troubled = members.find(isTroubled) ?? members[0];
+  if (troubled === undefined) return "There is no pod yet.";
+  const roles = members.map(({ member }) => `${member.name} is ${member.role}`).join(", ");
+  return `Nobody is primary: ${roles}. ${troubled.member.name}: ${whyOf(troubled)}`;
+}
+
+function isTroubled({ document, failing }: Observed): boolean {
+  const { halt, trouble, bucketTrouble } = document ?? {};
+  return (halt ?? trouble ?? bucketTrouble ?? failing) !== undefined;
 }
 
 function primaryElected({ cluster, members }: Situation, primary: Observed | undefined): Verdict<"PrimaryElected"> {
@@ -170,14 +194,17 @@ function replicating({ cluster, members }: Situation, primary: Observed | undefi
   return { status: "True", reason: "Following", message: `${standbys.length} standbys follow ${primary.member.name}.` };
 }
 
-function bucketReachable({ members }: Situation, primary: Observed | undefined): Verdict<"BucketReachable"> {
+function bucketReachable({ cluster, members }: Situation, primary: Observed | undefined): Verdict<"BucketReachable"> {
   // The primary's word counts: a standby may be cut off by itself.
   const { document } = primary ?? {};
   const others = members.flatMap((each) => each.document?.bucketTrouble ?? each.document?.trouble ?? []);
   const trouble = primary === undefined ? others[0] : (document?.bucketTrouble ?? document?.ship?.trouble);
   if (trouble !== undefined) {
     const denied = /denied|credentials|forbidden|\b40[13]\b/i.test(trouble);
-    return { status: "False", reason: denied ? "Denied" : "Unreachable", message: trouble };
+    const { credentials } = cluster.spec.bucket;
+    const from =
+      denied && credentials !== undefined ? ` The credentials come from the Secret ${credentials.secretRef.name}.` : "";
+    return { status: "False", reason: denied ? "Denied" : "Unreachable", message: `${trouble}${from}` };
   }
   if (primary === undefined) {
     return { status: "Unknown", reason: "Unknown", message: "No member says how the bucket is." };
@@ -185,15 +212,14 @@ function bucketReachable({ members }: Situation, primary: Observed | undefined):
   return { status: "True", reason: "Reachable", message: "What the primary writes becomes durable." };
 }
 
-function progressing({ cluster, members, action }: Situation): Verdict<"Progressing"> {
+function progressing({ cluster, members, action, outdated, deletion }: Situation): Verdict<"Progressing"> {
   const why = action.do === "Nothing" ? "" : action.why;
   if (cluster.metadata.deletionTimestamp !== undefined)
-    return { status: "True", reason: "Deleting", message: "The resource is being deleted." };
+    return { status: "True", reason: "Deleting", message: deletion?.why ?? "The resource is being deleted." };
   if (action.do === "Switchover")
     return { status: "True", reason: "SwitchingOver", message: `To ${action.target}: ${why}` };
-  const declared = cluster.spec.switchover?.target;
-  const primary = members.find(({ member }) => member.role === "Primary")?.member.name;
-  if (action.do === "Wait" && declared !== undefined && primary !== declared)
+  const declared = pendingSwitchover(cluster.spec.switchover, cluster.status?.switchover)?.target;
+  if (action.do === "Wait" && declared !== undefined && primaryAmong(members)?.member.name !== declared)
     return { status: "True", reason: "SwitchingOver", message: why };
   if (action.do === "SetReplicas" || members.length !== cluster.spec.replicas) {
     return {
@@ -203,16 +229,19 @@ function progressing({ cluster, members, action }: Situation): Verdict<"Progress
     };
   }
   if (action.do === "DeletePod" || action.do === "Wait") return { status: "True", reason: "Updating", message: why };
-  return { status: "False", reason: "Stable", message: "Nothing is being changed." };
+  const older = `The members run the sidecar ${outdated}, not this operator's; to replace them one by one: kubectl annotate mmc ${cluster.metadata.name} ${RESTARTED_ANNOTATION}="$(date)" --overwrite`;
+  const message = outdated === undefined ? "Nothing is being changed." : `Nothing is being changed. ${older}`;
+  return { status: "False", reason: "Stable", message };
 }
 
-function degraded({ cluster, members, nowMs, invalid }: Situation): Verdict<"Degraded"> {
+function degraded({ cluster, members, nowMs, invalid, deletion }: Situation): Verdict<"Degraded"> {
+  if (deletion?.failure !== undefined) return { status: "True", reason: "PurgeFailed", message: deletion.failure };
   if (invalid !== undefined) return { status: "True", reason: "MemberFailing", message: invalid };
   const halted = members.find(({ member }) => member.role === "Halted");
   if (halted !== undefined) return { status: "True", reason: "MemberHalted", message: describe(halted) };
-  const failing = members.find((each) => each.failing !== undefined);
+  const failing = members.find(isTroubled);
   if (failing !== undefined)
-    return { status: "True", reason: "MemberFailing", message: `${failing.member.name}: ${failing.failing}` };
+    return { status: "True", reason: "MemberFailing", message: `${failing.member.name}: ${whyOf(failing)}` };
   const last = newestFailover(members) ?? cluster.status?.lastFailover;
   if (
     last !== undefined &&
@@ -232,7 +261,7 @@ function conditions(verdicts: Verdicts, { metadata, status }: MetaMasterCluster,
   return conditionTypes.map((type) => {
     const before = status?.conditions?.find((each) => each.type === type);
     const verdict = verdicts[type];
-    const since = before?.status === verdict.status ? before.lastTransitionTime : new Date(nowMs).toISOString();
+    const since = before?.status === verdict.status ? before.lastTransitionTime : timeOf(nowMs);
     const message = verdict.message.slice(0, MESSAGE_MAX);
     return {
       type,
@@ -249,6 +278,11 @@ const UNIT_S: Readonly<Record<string, number>> = { ms: 0.001, s: 1, m: 60, h: 36
 export function secondsOf(duration: string): number {
   const [, count = "0", unit = "s"] = /^([0-9]+)(ms|s|m|h)$/.exec(duration) ?? [];
   return Number(count) * (UNIT_S[unit] ?? 1);
+}
+
+/** Conditions have whole seconds. */
+function timeOf(ms: number): string {
+  return new Date(ms).toISOString().replace(/\.\d+Z$/, "Z");
 }
 
 function iso(ms: number | undefined): string | undefined {

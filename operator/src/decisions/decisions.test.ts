@@ -1,11 +1,12 @@
 import { describe, expect, test } from "@jest/globals";
+import { madeSwitchover, pendingSwitchover } from "./declared.js";
 import type { Action, Member } from "./members.js";
 import { nextAction, type Wishes } from "./next-action.js";
 import { rollout } from "./rollout.js";
 import { scale } from "./scale.js";
 import { bestTarget, declaredSwitchover, drained } from "./switchover.js";
 
-/** `P0 S1 S2`: role and ordinal; then `~5` seconds behind, `!` cordoned, `-` deleting, `'` of the template before. */
+/** `P0 S1 S2`: role and ordinal; then `~5` seconds behind, `!` cordoned, `-` deleting, `'` of the template before, `*` may be the one that serves. */
 function members(text: string): Member[] {
   const roles: Record<string, Member["role"]> = {
     P: "Primary",
@@ -25,6 +26,7 @@ function members(text: string): Member[] {
         name: `m-${ordinal}`,
         ordinal: Number(ordinal),
         role: roles[role] ?? "Unknown",
+        mayServe: marks.includes("*"),
         lagSeconds: marks.includes("?") ? undefined : Number(/~(\d+)/.exec(marks)?.[1] ?? 0),
         revision: marks.includes("'") ? "old" : "new",
         deleting: marks.includes("-"),
@@ -113,6 +115,7 @@ test.each([
   ["P0'", "DeletePod m-0"],
   ["P0' S1'", "DeletePod m-1"],
   ["P0' U1' S2'", "DeletePod m-1"],
+  ["U0*' S1' S2", "Wait"],
   ["P0' H1' S2'", "Wait"],
   ["S0' S1'", "Wait"],
   ["P0' S1' U2", "Wait"],
@@ -176,4 +179,19 @@ test("whatever is seen, the primary's pod is deleted only where it is alone, and
     }
   }
   expect(seen).toBe(35 * 35 * 4);
+});
+
+test("a declared switchover is made once: after a later failover it is not made again, unless it is asked for anew", () => {
+  const wish = { target: "m-1", maxLag: "10s" };
+  expect(madeSwitchover(wish, undefined, "m-0", 0)).toBeUndefined();
+  expect(pendingSwitchover(wish, undefined)).toEqual(wish);
+  const made = madeSwitchover(wish, undefined, "m-1", 0);
+  expect(made).toEqual({ target: "m-1", time: "1970-01-01T00:00:00.000Z" });
+  expect(pendingSwitchover(wish, made)).toBeUndefined();
+  expect(madeSwitchover(wish, made, "m-0", 9)).toBe(made);
+  const again = { ...wish, requestedAt: "noon" };
+  expect(pendingSwitchover(again, made)).toEqual(again);
+  expect(madeSwitchover(again, made, "m-0", 9)).toBeUndefined();
+  expect(madeSwitchover(again, made, "m-1", 9)).toMatchObject({ requestedAt: "noon" });
+  expect(madeSwitchover(undefined, made, "m-1", 9)).toBeUndefined();
 });

@@ -6,6 +6,8 @@ export interface Member {
   readonly name: string;
   readonly ordinal: number;
   readonly role: MemberStatus["role"];
+  /** What it is isn't known, and it may be the one that serves. */
+  readonly mayServe: boolean;
   /** Behind the primary; undefined: not known. */
   readonly lagSeconds: number | undefined;
   /** Of the template that the pod was made from. */

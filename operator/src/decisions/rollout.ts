@@ -43,6 +43,6 @@ function oldPrimary(members: readonly Member[], primary: Member, maxLagSeconds: 
 }
 
 /** It serves nobody and follows nothing, so that nothing is lost if it goes. A halted one keeps its evidence until somebody decides. */
-function isUseless({ role }: Member): boolean {
-  return role === "Unknown";
+function isUseless({ role, mayServe }: Member): boolean {
+  return role === "Unknown" && !mayServe;
 }

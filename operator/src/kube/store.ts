@@ -12,6 +12,7 @@ const rbac = "rbac.authorization.k8s.io/v1";
 const kinds = {
   MetaMasterCluster: { apiVersion: `${GROUP}/${VERSION}`, kind: KIND, plural: PLURAL },
   StatefulSet: { apiVersion: "apps/v1", kind: "StatefulSet", plural: "statefulsets", labelSelector: ours },
+  Job: { apiVersion: "batch/v1", kind: "Job", plural: "jobs", labelSelector: ours },
   Pod: { apiVersion: "v1", kind: "Pod", plural: "pods", labelSelector: CLUSTER_LABEL },
   PersistentVolumeClaim: {
     apiVersion: "v1",

@@ -6,7 +6,7 @@ import {
   type KubeConfig,
 } from "@kubernetes/client-node";
 import { GROUP, PLURAL, VERSION, type MetaMasterCluster, type Status } from "../../../crds/src/index.js";
-import { digestOf } from "../objects/desired.js";
+import { digestOf } from "../objects/digest.js";
 import { FIELD_MANAGER, namespaceOf, type KubeManifest } from "../objects/names.js";
 import { covers } from "./covers.js";
 import { text, type LiveObject } from "./objects.js";
@@ -70,7 +70,8 @@ export class Writer {
         undefined,
         undefined,
         "Background",
-        uid === undefined ? {} : { preconditions: { uid } },
+        // What the body says counts; and of Jobs the API would leave the pods.
+        { propagationPolicy: "Background", ...(uid === undefined ? {} : { preconditions: { uid } }) },
       );
     } catch (error) {
       if (statusCodeOf(error) !== 404) throw error;

@@ -1,16 +1,17 @@
 import { stringify } from "yaml";
 import type { MetaMasterCluster } from "../../../crds/src/index.js";
-import { HTTP_PORT, ownedMeta, type KubeManifest } from "./names.js";
+import { HTTP_PORT, ownedMeta, podName, type KubeManifest } from "./names.js";
 
 export const CONFIG_KEY = "metamaster.yaml";
 export const CONFIG_DIRECTORY = "/etc/metamaster";
 export const CREDENTIALS_DIRECTORY = "/etc/metamaster-credentials";
 export const CA_DIRECTORY = "/etc/metamaster-ca";
 
-/** The sidecar's configuration, as its own schema takes it (docs/reference/configuration.md). */
-function sidecarConfig({ metadata, spec }: MetaMasterCluster): object {
+/** The sidecar's configuration, as its own schema takes it (docs/reference/config.md): metamaster.yaml. */
+export function sidecarConfig(cluster: MetaMasterCluster): string {
+  const { metadata, spec } = cluster;
   const { bucket, failover, health } = spec;
-  return {
+  return stringify({
     cluster: metadata.name,
     dataDirectory: spec.dataDirectory,
     bucket: {
@@ -24,6 +25,7 @@ function sidecarConfig({ metadata, spec }: MetaMasterCluster): object {
     companions: spec.companions,
     durability: spec.durability,
     bootstrap: spec.bootstrap.type,
+    ...given("bootstrapFrom", spec.bootstrap.from && { ...spec.bootstrap.from, member: podName(cluster, 0) }),
     gate: spec.gate,
     wal: spec.wal,
     checkpoint: spec.checkpoint,
@@ -40,15 +42,18 @@ function sidecarConfig({ metadata, spec }: MetaMasterCluster): object {
     stop: spec.stop,
     http: { address: `*:${HTTP_PORT}` },
     log: { level: spec.sidecar.logLevel, format: "Json" },
-  };
+  });
 }
 
-export function configMap(cluster: MetaMasterCluster): KubeManifest & { readonly data: Record<string, string> } {
+export function configMap(
+  cluster: MetaMasterCluster,
+  config: string,
+): KubeManifest & { readonly data: Record<string, string> } {
   return {
     apiVersion: "v1",
     kind: "ConfigMap",
     metadata: ownedMeta(cluster),
-    data: { [CONFIG_KEY]: stringify(sidecarConfig(cluster)) },
+    data: { [CONFIG_KEY]: config },
   };
 }
 

@@ -1,3 +1,4 @@
+import type { KubernetesObject } from "@kubernetes/client-node";
 import { GROUP, type MetaMasterCluster } from "../../../crds/src/index.js";
 
 /** As which it owns the fields that it applies. */
@@ -60,6 +61,16 @@ export function ownedMeta(cluster: MetaMasterCluster, name = cluster.metadata.na
     blockOwnerDeletion: true,
   };
   return { name, namespace: namespaceOf(cluster), labels: labelsOf(cluster), ownerReferences: [owner] };
+}
+
+/** What it takes to delete or change an object that was read. */
+export function manifestOf(object: KubernetesObject): KubeManifest {
+  const { name = "", namespace } = object.metadata ?? {};
+  return {
+    apiVersion: object.apiVersion ?? "",
+    kind: object.kind ?? "",
+    metadata: { name, ...(namespace === undefined ? {} : { namespace }) },
+  };
 }
 
 export function podName(cluster: MetaMasterCluster, ordinal: number): string {

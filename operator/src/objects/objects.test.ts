@@ -5,9 +5,11 @@ import { join } from "node:path";
 import { parse } from "yaml";
 import { resource, type MetaMasterCluster } from "../../../crds/src/index.js";
 import { loadConfig } from "../../../sidecar/src/surface/config/load.js";
-import { configMap, CONFIG_KEY } from "./config.js";
+import { CONFIG_KEY, sidecarConfig } from "./config.js";
 import { desiredObjects } from "./desired.js";
-import { field } from "../kube/objects.js";
+import { field, type LiveObject } from "../kube/objects.js";
+import { purgeJob, purgeNeeds } from "./purge-job.js";
+import { inputsOf, keptRendering } from "./rendering.js";
 
 const quickstart = parse(
   readFileSync(join(import.meta.dirname, "..", "..", "..", "examples", "quickstart.yaml"), "utf8"),
@@ -51,11 +53,12 @@ test.each([
       sidecar: { logLevel: "Debug" },
     },
   ],
+  ["a copy of another cluster", { bootstrap: { from: { url: "s3://my-bucket/another", slot: 7 } } }],
 ])("the sidecar's own loader takes the configuration of %s", async (_what, changes) => {
   const folder = mkdtempSync(join(tmpdir(), "metamaster-config-"));
   try {
     const file = join(folder, CONFIG_KEY);
-    writeFileSync(file, configMap(cluster(changes)).data[CONFIG_KEY] ?? "");
+    writeFileSync(file, sidecarConfig(cluster(changes)));
     const { config, cautions } = await loadConfig({
       file,
       assignments: [],
@@ -131,4 +134,80 @@ test("rights are limited to the cluster's own names", () => {
     verbs: ["get", "watch", "patch", "delete"],
     resourceNames: expect.arrayContaining(["meta-0", "meta-9"]),
   });
+});
+
+const setOf = (of: MetaMasterCluster, image = "metamaster:1"): LiveObject =>
+  desiredObjects(of, { ...settings, image }).find(({ kind }) => kind === "StatefulSet") as unknown as LiveObject;
+
+test("another operator keeps what was made of the spec; a change of the spec, a wish or the absence of pods ends that", () => {
+  const set = setOf(cluster());
+  const kept = keptRendering(cluster(), set, 1);
+  expect(kept).toBeDefined();
+  const next = desiredObjects(cluster(), { ...settings, image: "metamaster:2", kept });
+  expect(next.find(({ kind }) => kind === "StatefulSet")).toEqual(set);
+  expect(next.find(({ kind }) => kind === "ConfigMap")).toEqual(
+    desiredObjects(cluster(), settings).find(({ kind }) => kind === "ConfigMap"),
+  );
+  expect(keptRendering(cluster({ replicas: 7, deletionPolicy: "Delete" }), set, 1)).toEqual(kept);
+  expect(keptRendering(cluster(), set, 0)).toBeUndefined();
+  expect(keptRendering(cluster({ checkpoint: { interval: "1m" } }), set, 1)).toBeUndefined();
+  const wished = {
+    ...cluster(),
+    metadata: { ...cluster().metadata, annotations: { "metamaster.io/restarted-at": "now" } },
+  };
+  expect(keptRendering(wished, set, 1)).toBeUndefined();
+  expect(field(setOf(wished), "spec", "template", "metadata", "annotations")).toMatchObject({
+    "metamaster.io/restarted-at": "now",
+  });
+  const damaged = structuredClone(set);
+  Reflect.set(damaged.metadata?.annotations ?? {}, "metamaster.io/rendered", "{");
+  expect(keptRendering(cluster(), damaged, 1)).toBeUndefined();
+});
+
+test("settings that are left at their defaults are as good as none: a newer operator may know of more", () => {
+  const more = structuredClone(cluster());
+  const { checkpoint, ...spec } = more.spec;
+  expect(inputsOf({ ...more, spec: { ...spec, checkpoint: {} } as typeof more.spec })).toBe(inputsOf(cluster()));
+  expect(inputsOf(cluster({ databases: [{ name: "meta", path: "other" }] }))).not.toBe(inputsOf(cluster()));
+  expect(checkpoint.interval).not.toBe("");
+});
+
+test("the Job that empties the bucket runs as the members do, never as root, and with none of their volumes", async () => {
+  const bucket = { url: "s3://bucket/p", credentials: { secretRef: { name: "s" } }, ca: { secretRef: { name: "c" } } };
+  const job = purgeJob(cluster({ bucket }), "metamaster:1");
+  expect(job.metadata).toMatchObject({ name: "meta-purge", namespace: "storage" });
+  expect(job.metadata.ownerReferences).toBeUndefined();
+  const spec = field(job, "spec", "template", "spec");
+  expect(field(spec, "volumes")).toEqual([
+    { name: "metamaster-config", configMap: { name: "meta" } },
+    { name: "metamaster-tmp", emptyDir: {} },
+    { name: "metamaster-credentials", secret: { secretName: "s", optional: true } },
+    { name: "metamaster-ca", secret: { secretName: "c", optional: true } },
+  ]);
+  expect(spec).toMatchObject({ serviceAccountName: "meta", restartPolicy: "OnFailure" });
+  expect(field(spec, "containers", 0)).toMatchObject({
+    name: "metamaster",
+    image: "metamaster:1",
+    args: ["purge", "--config", "/etc/metamaster/metamaster.yaml", "--yes", "--if-exists"],
+    terminationMessagePolicy: "FallbackToLogsOnError",
+    securityContext: {
+      allowPrivilegeEscalation: false,
+      readOnlyRootFilesystem: true,
+      runAsNonRoot: true,
+      capabilities: { drop: ["ALL"] },
+      seccompProfile: { type: "RuntimeDefault" },
+    },
+  });
+  const root = { containers: [{ name: "master", image: "m", securityContext: { runAsUser: 0 } }] };
+  for (const [pod, user] of [
+    [root, 65_532],
+    [{ ...root, containers: [{ ...root.containers[0], securityContext: { runAsUser: 1000 } }] }, 1000],
+  ] as const) {
+    const each = purgeJob(cluster({ template: { spec: pod } }), "metamaster:1");
+    expect(field(each, "spec", "template", "spec", "containers", 0, "securityContext", "runAsUser")).toBe(user);
+  }
+  // Another spec is another Job.
+  const madeOf = (changes: object): unknown => purgeJob(cluster(changes), "i").metadata.annotations;
+  expect(madeOf({ bucket: { url: "s3://bucket/p" } })).not.toEqual(madeOf({ bucket: { url: "s3://bucket/q" } }));
+  expect(purgeNeeds(cluster()).flatMap(({ metadata }) => metadata.ownerReferences ?? [])).toEqual([]);
 });

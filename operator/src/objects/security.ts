@@ -3,6 +3,9 @@ import type { Spec } from "../../../crds/src/index.js";
 /** What a sidecar of no known user needs, to end the master's processes and to read and write its files. */
 const CAPABILITIES = ["DAC_OVERRIDE", "KILL", "SYS_PTRACE"];
 
+/** Of the sidecar's image. */
+const NOBODY = 65_532;
+
 type Security = Readonly<Record<string, unknown>>;
 
 /** The master's user, as its container or the pod says it; undefined: only its image knows. */
@@ -33,6 +36,19 @@ export function sidecarSecurity(spec: Spec): object {
     ...hardened,
     runAsUser: user,
     ...(typeof group === "number" ? { runAsGroup: group } : {}),
+    runAsNonRoot: true,
+    capabilities: { drop: ["ALL"] },
+  };
+}
+
+/** Of the Job that empties the bucket: it ends nobody's processes and reads nobody's files, so it is never root. */
+export function purgeSecurity(spec: Spec): object {
+  const user = masterUser(spec);
+  return {
+    allowPrivilegeEscalation: false,
+    readOnlyRootFilesystem: true,
+    seccompProfile: { type: "RuntimeDefault" },
+    runAsUser: user === undefined || user === 0 ? NOBODY : user,
     runAsNonRoot: true,
     capabilities: { drop: ["ALL"] },
   };

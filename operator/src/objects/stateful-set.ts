@@ -1,6 +1,7 @@
 import { SIDECAR_CONTAINER, type MetaMasterCluster } from "../../../crds/src/index.js";
 import { CA_DIRECTORY, CONFIG_DIRECTORY, CONFIG_KEY, CREDENTIALS_DIRECTORY } from "./config.js";
 import { HTTP_PORT, labelsOf, ownedMeta, selectorLabels, type KubeManifest } from "./names.js";
+import { RESTARTED_ANNOTATION } from "./rendering.js";
 import { sidecarSecurity } from "./security.js";
 
 const DATA_VOLUME = "data";
@@ -15,13 +16,21 @@ const GATE_TIMEOUT_S = 30;
 /** As often as it takes: a standby waits for months. */
 const FOREVER = 2_147_483_647;
 
-export interface StatefulSetSettings {
+export interface TemplateSettings {
   /** Of the sidecar, unless the spec names one. */
   readonly image: string;
-  /** Members to run now: what the decisions allow, not what is wished. */
-  readonly replicas: number;
   /** Digest of the configuration: another one makes another revision. */
   readonly configDigest: string;
+  /** As a person has set it: another value makes another revision. */
+  readonly restartedAt: string | undefined;
+}
+
+export interface StatefulSetSettings {
+  /** Of its pods. */
+  readonly template: object;
+  readonly annotations: Readonly<Record<string, string>>;
+  /** Members to run now: what the decisions allow, not what is wished. */
+  readonly replicas: number;
   /** As they stand: Kubernetes does not let them be changed. */
   readonly volumeClaimTemplates?: readonly unknown[] | undefined;
 }
@@ -29,7 +38,7 @@ export interface StatefulSetSettings {
 export interface StatefulSet extends KubeManifest {
   readonly spec: {
     readonly replicas: number;
-    readonly template: { readonly metadata: object; readonly spec: PodSpec };
+    readonly template: object;
     readonly volumeClaimTemplates: readonly unknown[];
   } & Record<string, unknown>;
 }
@@ -42,11 +51,11 @@ type PodSpec = Readonly<Record<string, unknown>> & {
 
 /** Parallel and OnDelete: the operator orders the pods. Volumes stay when members go: what is on them is reconciled with the log when they come back. */
 export function statefulSet(cluster: MetaMasterCluster, settings: StatefulSetSettings): StatefulSet {
-  const { spec, metadata } = cluster;
+  const { metadata } = cluster;
   return {
     apiVersion: "apps/v1",
     kind: "StatefulSet",
-    metadata: ownedMeta(cluster),
+    metadata: { ...ownedMeta(cluster), annotations: settings.annotations },
     spec: {
       replicas: settings.replicas,
       serviceName: metadata.name,
@@ -54,19 +63,27 @@ export function statefulSet(cluster: MetaMasterCluster, settings: StatefulSetSet
       updateStrategy: { type: "OnDelete" },
       persistentVolumeClaimRetentionPolicy: { whenDeleted: "Retain", whenScaled: "Retain" },
       selector: { matchLabels: selectorLabels(cluster) },
-      template: {
-        metadata: {
-          labels: { ...spec.template.metadata?.labels, ...labelsOf(cluster) },
-          annotations: {
-            ...spec.template.metadata?.annotations,
-            "metamaster.io/config-digest": settings.configDigest,
-            "kubectl.kubernetes.io/default-container": spec.masterContainer,
-          },
-        },
-        spec: podSpec(cluster, settings),
-      },
+      template: settings.template,
       volumeClaimTemplates: settings.volumeClaimTemplates ?? [volumeClaimTemplate(cluster)],
     },
+  };
+}
+
+/** Of the pods: the user's, and the sidecar in it. */
+export function podTemplate(cluster: MetaMasterCluster, settings: TemplateSettings): object {
+  const { spec } = cluster;
+  const { configDigest, restartedAt } = settings;
+  return {
+    metadata: {
+      labels: { ...spec.template.metadata?.labels, ...labelsOf(cluster) },
+      annotations: {
+        ...spec.template.metadata?.annotations,
+        "metamaster.io/config-digest": configDigest,
+        "kubectl.kubernetes.io/default-container": spec.masterContainer,
+        ...(restartedAt === undefined ? {} : { [RESTARTED_ANNOTATION]: restartedAt }),
+      },
+    },
+    spec: podSpec(cluster, settings),
   };
 }
 
@@ -80,7 +97,7 @@ function volumeClaimTemplate({ spec }: MetaMasterCluster): object {
   };
 }
 
-function podSpec(cluster: MetaMasterCluster, settings: StatefulSetSettings): PodSpec {
+function podSpec(cluster: MetaMasterCluster, settings: TemplateSettings): PodSpec {
   const { spec, metadata } = cluster;
   const given = spec.template.spec as Readonly<Record<string, unknown>> & { readonly containers: readonly Container[] };
   return {
@@ -92,7 +109,7 @@ function podSpec(cluster: MetaMasterCluster, settings: StatefulSetSettings): Pod
     containers: given.containers.map((container) =>
       container.name === spec.masterContainer ? masterContainer(cluster, container) : container,
     ),
-    volumes: [...listOf(given["volumes"]), ...volumes(cluster)],
+    volumes: [...listOf(given["volumes"]), ...sidecarVolumes(cluster)],
   };
 }
 
@@ -106,7 +123,7 @@ function masterContainer({ spec }: MetaMasterCluster, container: Container): Con
   };
 }
 
-function sidecar({ spec }: MetaMasterCluster, { image }: StatefulSetSettings): Container {
+function sidecar({ spec }: MetaMasterCluster, { image }: TemplateSettings): Container {
   const { bucket, gate } = spec;
   const held = {
     httpGet: probe("/v1/gate"),
@@ -135,31 +152,36 @@ function sidecar({ spec }: MetaMasterCluster, { image }: StatefulSetSettings): C
     terminationMessagePolicy: "FallbackToLogsOnError",
     ...(spec.sidecar.resources === undefined ? {} : { resources: spec.sidecar.resources }),
     securityContext: sidecarSecurity(spec),
-    volumeMounts: [
-      { name: DATA_VOLUME, mountPath: spec.dataDirectory },
-      { name: CONFIG_VOLUME, mountPath: CONFIG_DIRECTORY, readOnly: true },
-      { name: TEMPORARY_VOLUME, mountPath: "/tmp" },
-      ...(bucket.credentials === undefined
-        ? []
-        : [{ name: CREDENTIALS_VOLUME, mountPath: CREDENTIALS_DIRECTORY, readOnly: true }]),
-      ...(bucket.ca === undefined ? [] : [{ name: CA_VOLUME, mountPath: CA_DIRECTORY, readOnly: true }]),
-    ],
+    volumeMounts: [{ name: DATA_VOLUME, mountPath: spec.dataDirectory }, ...sidecarMounts(spec)],
   };
+}
+
+/** Besides the data. */
+export function sidecarMounts({ bucket }: MetaMasterCluster["spec"]): object[] {
+  return [
+    { name: CONFIG_VOLUME, mountPath: CONFIG_DIRECTORY, readOnly: true },
+    { name: TEMPORARY_VOLUME, mountPath: "/tmp" },
+    ...(bucket.credentials === undefined
+      ? []
+      : [{ name: CREDENTIALS_VOLUME, mountPath: CREDENTIALS_DIRECTORY, readOnly: true }]),
+    ...(bucket.ca === undefined ? [] : [{ name: CA_VOLUME, mountPath: CA_DIRECTORY, readOnly: true }]),
+  ];
 }
 
 function fieldRef(fieldPath: string): object {
   return { fieldRef: { fieldPath } };
 }
 
+/** One that is missing must not keep the pod from starting: the sidecar says what it misses, and finds it there once it is made. */
 function secret(name: string, secretName: string): object {
-  return { name, secret: { secretName } };
+  return { name, secret: { secretName, optional: true } };
 }
 
 function probe(path: string): object {
   return { path, port: HTTP_PORT, scheme: "HTTP" };
 }
 
-function volumes({ spec, metadata }: MetaMasterCluster): object[] {
+export function sidecarVolumes({ spec, metadata }: MetaMasterCluster): object[] {
   const { credentials, ca } = spec.bucket;
   return [
     { name: CONFIG_VOLUME, configMap: { name: metadata.name } },

@@ -54,6 +54,11 @@ export class HttpTransport {
     return promise;
   }
 
+  /** Of the requests from now on: connections that were kept are known by the CA that they were made with. */
+  trust(ca: string): void {
+    this.#https.options.ca = ca;
+  }
+
   close(): void {
     this.#http.destroy();
     this.#https.destroy();

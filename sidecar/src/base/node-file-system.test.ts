@@ -54,6 +54,25 @@ describe("what only the operating system has", () => {
     expect((await fs.stat(join(root, "replaced")))?.kind).toBe("file");
   });
 
+  test("directories are made with their parents, also through a link, and by several at once", async () => {
+    mkdirSync(join(root, "real"));
+    symlinkSync(join(root, "real"), join(root, "way"));
+    const deep = join(root, "way", "a", "b", "c");
+    await Promise.all(Array.from({ length: 8 }, () => fs.makeDirectory(deep)));
+    expect(statSync(join(root, "real/a/b/c")).isDirectory()).toBe(true);
+    writeFileSync(join(root, "plain"), "");
+    expect(await code(fs.makeDirectory(join(root, "plain")))).toBe("FileExists");
+    expect(await code(fs.makeDirectory(join(root, "plain", "below")))).toBe("FileSystemFailure");
+  });
+
+  test("where no directory can be made is said, with the path", async () => {
+    await expect(fs.makeDirectory("/proc/x")).rejects.toMatchObject({
+      code: "FileDenied",
+      message: expect.stringContaining("/proc/x"),
+    });
+    await expect(fs.makeDirectory("/proc/x/meta/deep")).rejects.toMatchObject({ details: { path: "/proc/x" } });
+  });
+
   test("a pipe without a writer blocks nothing", async () => {
     execFileSync("mkfifo", [join(root, "pipe")]);
     expect((await fs.stat(join(root, "pipe")))?.kind).toBe("other");

@@ -1,7 +1,7 @@
 import { constants, lstatSync } from "node:fs";
 import * as native from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
-import { hasCode } from "./errors.js";
+import { basename, dirname, join, resolve } from "node:path";
+import { hasCode, MetaMasterError } from "./errors.js";
 import type { DirectoryEntry, FileHandle, FileStat, FileSystem, Watch } from "./file-system.js";
 import { errnoOf, fileError, fileTooLarge, notAFile } from "./node-file-errors.js";
 import { NodeFileHandle, toStat } from "./node-file-handle.js";
@@ -109,7 +109,7 @@ export class NodeFileSystem implements FileSystem {
   }
 
   async makeDirectory(path: string): Promise<void> {
-    await attempt("create the directory", path, () => native.mkdir(path, { recursive: true }));
+    await attempt("create the directory", path, () => makeDirectories(resolve(path)));
   }
 
   async removeTree(path: string): Promise<void> {
@@ -141,6 +141,44 @@ async function attempt<T>(doing: string, path: string, act: () => Promise<T>): P
     return await act();
   } catch (error) {
     throw fileError(error, doing, path);
+  }
+}
+
+/** Node's own way of doing this goes round and round where a directory takes no others (`/proc`). */
+async function makeDirectories(path: string): Promise<void> {
+  const made = await makeOne(path);
+  if (made === undefined) return;
+  const parent = dirname(path);
+  if (errnoOf(made) !== "ENOENT" || parent === path) throw made;
+  await makeDirectories(parent);
+  const again = await makeOne(path);
+  if (again !== undefined) throw errnoOf(again) === "ENOENT" ? takesNone(path, again) : again;
+}
+
+/** Why not; undefined: it is there. */
+async function makeOne(path: string): Promise<unknown> {
+  try {
+    await native.mkdir(path);
+    return undefined;
+  } catch (error) {
+    return (await isDirectory(path)) ? undefined : error;
+  }
+}
+
+function takesNone(path: string, cause: unknown): MetaMasterError {
+  return new MetaMasterError("FileDenied", "invalid", `Could not create ${path}: no directory can be made there.`, {
+    cause,
+    hint: "Name a place on a file system that keeps files.",
+    details: { path },
+  });
+}
+
+async function isDirectory(path: string): Promise<boolean> {
+  try {
+    return (await native.stat(path)).isDirectory();
+  } catch (error) {
+    if (isAbsent(error)) return false;
+    throw error;
   }
 }
 

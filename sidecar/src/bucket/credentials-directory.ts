@@ -157,10 +157,12 @@ async function hasChanged(directory: CredentialsDirectory, version: number): Pro
 }
 
 function refused(error: MetaMasterError, { path }: CredentialsDirectory): MetaMasterError {
-  const { code, kind, message, hint = "", details } = error;
+  const { code, kind, message, hint = "", details, cause } = error;
+  // Of what is missing here the store knows nothing.
+  const before = cause instanceof NoCredentials ? "" : `${hint} `;
   return new MetaMasterError(code, kind, message, {
-    cause: error.cause,
-    hint: `${hint} They are taken from ${path}, and read again without a restart once they change there.`.trimStart(),
+    cause,
+    hint: `${before}Credentials are taken from ${path}, and read again without a restart once they change there.`,
     details,
   });
 }

@@ -1,15 +1,15 @@
-import { readFile } from "node:fs/promises";
 import { fileURLToPath } from "node:url";
 import type { Clock } from "../base/clock.js";
-import { MetaMasterError, messageOf } from "../base/errors.js";
+import { MetaMasterError } from "../base/errors.js";
 import type { Random } from "../base/random.js";
 import type { Bucket } from "./bucket.js";
+import { CaFile, withCaOf } from "./ca-file.js";
 import { CredentialsDirectory, withCredentialsOf } from "./credentials-directory.js";
 import { GCS_CREDENTIAL_FILES, S3_CREDENTIAL_FILES, s3CredentialsOf } from "./credential-files.js";
+import { parseBucketUrl, shownUrl } from "./bucket-url.js";
 import { FileBucket } from "./file-bucket.js";
 import { normalizePrefix } from "./keys.js";
 import type { RetryComponents } from "./retry.js";
-import { scrub } from "./store-errors.js";
 import { transferDefaults } from "./transfer.js";
 
 /** Where the bucket is and how to talk to it. Credentials are never here: they come from the SDK's own default chain, or from a folder's files. */
@@ -25,7 +25,7 @@ export interface BucketConfig {
   readonly forcePathStyle?: boolean | undefined;
   /** Folder of files with the credentials, in place of the SDK's chain: credential-files.ts; read again when they change. */
   readonly credentialsDirectory?: string | undefined;
-  /** PEM file of the CA that signed the store's certificate. */
+  /** PEM file of the CA that signed the store's certificate; read again when it changes (ca-file.ts). */
   readonly caFile?: string | undefined;
   /** S3: whether the SDK adds its own checksums to requests; some stores refuse them. Default `WHEN_REQUIRED`. */
   readonly checksums?: "WHEN_REQUIRED" | "WHEN_SUPPORTED" | undefined;
@@ -55,22 +55,12 @@ const partAlign = 256 * 1024;
 
 /** The bucket of a url; it makes one try a call. Nothing is sent to the store before the first call. */
 export async function openBucket(config: BucketConfig, components: OpenComponents): Promise<Bucket> {
-  const url = parseUrl(config.url);
-  switch (url.protocol) {
-    case "file:":
-      return openFile(config, url, components);
-    case "s3:":
-      return openS3(config, url, components);
-    case "gs:":
-      return openGcs(config, url, components);
-    default:
-      throw badUrl(config.url, `its scheme ${url.protocol} is unknown`);
-  }
+  const url = parseBucketUrl(config.url);
+  if (url.protocol === "file:") return openFile(config, url, components);
+  return url.protocol === "s3:" ? openS3(config, url, components) : openGcs(config, url, components);
 }
 
 async function openFile(config: BucketConfig, url: URL, components: OpenComponents): Promise<Bucket> {
-  if (url.host !== "")
-    throw badUrl(config.url, "a file url has three slashes (file:///folder); the part after two is a host");
   const root = fileURLToPath(url).replace(/(?<=.)\/+$/, "");
   const prefix = normalizePrefix(config.prefix ?? "");
   return FileBucket.open({ root, prefix, temporaryMaxAgeMs, ...transferOf(config) }, components);
@@ -82,12 +72,13 @@ async function openS3(config: BucketConfig, url: URL, components: OpenComponents
   const [{ openS3Sdk }, { S3Bucket }] = await Promise.all([import("./s3-sdk.js"), import("./s3-bucket.js")]);
   const { maxSockets, ...parts } = partsOf(config, 5 << 20);
   const directory = directoryOf(config, S3_CREDENTIAL_FILES, components.clock);
+  const ca = await caOf(config, components.clock);
   const api = await openS3Sdk({
     bucket,
     region: config.region ?? (endpoint === undefined ? undefined : (process.env["AWS_REGION"] ?? "us-east-1")),
     endpoint,
     forcePathStyle: config.forcePathStyle ?? endpoint !== undefined,
-    ca: await readCa(config.caFile),
+    ca,
     checksums: config.checksums ?? "WHEN_REQUIRED",
     maxSockets,
     connectMs: 10_000,
@@ -95,8 +86,7 @@ async function openS3(config: BucketConfig, url: URL, components: OpenComponents
       directory === undefined ? undefined : async () => s3CredentialsOf(directory, await directory.current()),
   });
   const settings = { url: `s3://${bucket}/${prefix}`, prefix, ...transferOf(config), ...parts };
-  const opened = new S3Bucket(settings, components, api);
-  return directory === undefined ? opened : withCredentialsOf(directory, opened);
+  return guarded(new S3Bucket(settings, components, api), ca, directory);
 }
 
 async function openGcs(config: BucketConfig, url: URL, components: OpenComponents): Promise<Bucket> {
@@ -112,10 +102,11 @@ async function openGcs(config: BucketConfig, url: URL, components: OpenComponent
   const directory = directoryOf(config, GCS_CREDENTIAL_FILES, components.clock);
   const { authenticateCustomEndpoint = false } = config;
   const auth = await openGcsAuth({ endpoint, authenticateCustomEndpoint, directory });
-  const transport = new HttpTransport({ ca: await readCa(config.caFile), maxSockets });
+  const ca = await caOf(config, components.clock);
+  const transport = new HttpTransport({ ca: ca?.pem, maxSockets });
+  ca?.attach((pem) => transport.trust(pem));
   const settings = { url: `gs://${bucket}/${prefix}`, prefix, ...transferOf(config), ...parts };
-  const opened = new GcsBucket(settings, components, new GcsApi(bucket, auth, transport));
-  return directory === undefined ? opened : withCredentialsOf(directory, opened);
+  return guarded(new GcsBucket(settings, components, new GcsApi(bucket, auth, transport)), ca, directory);
 }
 
 function directoryOf(
@@ -126,40 +117,9 @@ function directoryOf(
   return path === undefined ? undefined : new CredentialsDirectory(path, names, clock);
 }
 
-function parseUrl(text: string): URL {
-  if (!URL.canParse(text)) throw badUrl(text, "it is no url");
-  const url = new URL(text);
-  if (url.username !== "" || url.password !== "") {
-    throw badUrl(text, "it holds credentials; they would end up in logs. Give them in the way of the store's SDK");
-  }
-  if (url.search !== "" || url.hash !== "") throw badUrl(text, "it has a ? or a #; options have their own settings");
-  return url;
-}
-
-/** Without what comes before an @ or after a ?: in a url that is wrong anyway, a password may stand anywhere there. */
-function shown(text: string): string {
-  return scrub(text.replace(/[?#].*$/s, "?***").replace(/^.*@/s, "***@"));
-}
-
-function badUrl(text: string, why: string): MetaMasterError {
-  return new MetaMasterError(
-    "BucketUrlInvalid",
-    "invalid",
-    `The bucket url ${JSON.stringify(shown(text))} can't be used: ${why}.`,
-    {
-      hint: "Give s3://bucket/prefix, gs://bucket/prefix or file:///absolute/folder.",
-    },
-  );
-}
-
 function storePlace(config: BucketConfig, url: URL): { bucket: string; prefix: string } {
-  const bucket = url.hostname;
-  if (url.port !== "") throw badUrl(config.url, "a bucket has no port; the store's address is the setting `endpoint`");
-  if (!/^[A-Za-z0-9][A-Za-z0-9._-]{1,220}[A-Za-z0-9]$/.test(bucket)) {
-    throw badUrl(config.url, bucket === "" ? "it names no bucket" : `${JSON.stringify(bucket)} is no name of a bucket`);
-  }
   const path = decodeURIComponent(url.pathname);
-  return { bucket, prefix: normalizePrefix(`${path}/${config.prefix ?? ""}`.replaceAll(/\/+/g, "/")) };
+  return { bucket: url.hostname, prefix: normalizePrefix(`${path}/${config.prefix ?? ""}`.replaceAll(/\/+/g, "/")) };
 }
 
 function checkedEndpoint({ endpoint }: BucketConfig): string | undefined {
@@ -170,7 +130,7 @@ function checkedEndpoint({ endpoint }: BucketConfig): string | undefined {
     throw new MetaMasterError(
       "BucketUrlInvalid",
       "invalid",
-      `The endpoint ${JSON.stringify(shown(endpoint))} can't be used.`,
+      `The endpoint ${JSON.stringify(shownUrl(endpoint))} can't be used.`,
       {
         hint: "Give http://host:port or https://host:port, without credentials.",
       },
@@ -179,23 +139,13 @@ function checkedEndpoint({ endpoint }: BucketConfig): string | undefined {
   return endpoint.replace(/\/+$/, "");
 }
 
-async function readCa(path: string | undefined): Promise<string | undefined> {
-  if (path === undefined) return undefined;
-  try {
-    const pem = await readFile(path, "utf8");
-    if (pem.includes("-----BEGIN CERTIFICATE-----")) return pem;
-  } catch (error) {
-    throw badCa(path, messageOf(error), error);
-  }
-  throw badCa(path, "it holds no certificate in PEM form");
+async function caOf({ caFile }: BucketConfig, clock: Clock): Promise<CaFile | undefined> {
+  return caFile === undefined ? undefined : await CaFile.open(caFile, clock);
 }
 
-function badCa(path: string, why: string, cause?: unknown): MetaMasterError {
-  return new MetaMasterError("BucketTlsInvalid", "invalid", `The CA file ${path} can't be used: ${why}.`, {
-    cause,
-    hint: "Give the PEM file of the CA that signed the store's certificate.",
-    details: { path },
-  });
+function guarded(bucket: Bucket, ca: CaFile | undefined, directory: CredentialsDirectory | undefined): Bucket {
+  const trusting = ca === undefined ? bucket : withCaOf(ca, bucket);
+  return directory === undefined ? trusting : withCredentialsOf(directory, trusting);
 }
 
 function transferOf({ callMs, minBytesPerSecond }: BucketConfig): { callMs: number; minBytesPerSecond: number } {

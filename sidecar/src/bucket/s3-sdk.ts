@@ -2,6 +2,7 @@ import { Agent as HttpAgent } from "node:http";
 import { Agent as HttpsAgent } from "node:https";
 import { Readable } from "node:stream";
 import type { PutObjectCommand, S3Client } from "@aws-sdk/client-s3";
+import type { CaFile } from "./ca-file.js";
 import type { S3Credentials } from "./credential-files.js";
 import type { S3Api, S3Upload } from "./s3-api.js";
 
@@ -11,8 +12,8 @@ export interface S3SdkSettings {
   readonly region: string | undefined;
   readonly endpoint: string | undefined;
   readonly forcePathStyle: boolean;
-  /** PEM of the CA, in place of the system's; undefined: the system's. */
-  readonly ca: string | undefined;
+  /** In place of the system's; undefined: the system's. */
+  readonly ca: CaFile | undefined;
   /** `WHEN_SUPPORTED` adds the SDK's own checksums, which some stores refuse. */
   readonly checksums: "WHEN_REQUIRED" | "WHEN_SUPPORTED";
   readonly maxSockets: number;
@@ -32,6 +33,11 @@ export async function openS3Sdk(settings: S3SdkSettings): Promise<S3Api> {
   const sdk = await import("@aws-sdk/client-s3");
   const { region, endpoint, ca, maxSockets, credentials } = settings;
   const agent = { keepAlive: true, maxSockets, scheduling: "lifo" as const };
+  const httpsAgent = new HttpsAgent(agent);
+  // New connections take it; those that were kept are known by the CA that they were made with, and used no more.
+  ca?.attach((pem) => {
+    httpsAgent.options.ca = pem;
+  });
   const client = new sdk.S3Client({
     ...(region === undefined ? {} : { region }),
     ...(endpoint === undefined ? {} : { endpoint }),
@@ -48,7 +54,7 @@ export async function openS3Sdk(settings: S3SdkSettings): Promise<S3Api> {
     logger: noLog,
     requestHandler: {
       httpAgent: new HttpAgent(agent),
-      httpsAgent: new HttpsAgent(ca === undefined ? agent : { ...agent, ca }),
+      httpsAgent,
       connectionTimeout: settings.connectMs,
       // Deadlines are ours, by abort; this one would only warn.
       requestTimeout: 0,

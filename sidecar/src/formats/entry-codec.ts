@@ -1,17 +1,13 @@
-import { createHash } from "node:crypto";
 import { Buffers, type Loan } from "../base/buffers.js";
 import type { Compression } from "../base/compression.js";
 import { MetaMasterError, isKind } from "../base/errors.js";
+import { clusterDeleted, END_FORMAT_VERSION, isEnd } from "./end-entry.js";
+import { DIGEST_BYTES, digestsOf, MAGIC, PREFIX_BYTES, writePrefix } from "./entry-frame.js";
 import { decodeHeader, encodeHeader, HEADER_BYTES_MAX } from "./entry-header.js";
 import { ENTRY_BODY_BYTES_MAX, type Digest, type Entry, type EntryHeader, type Operation } from "./entry.js";
 import { decodeOperations, encodeOperations } from "./operation-codec.js";
 
-/** "MMLE": MetaMaster log entry. */
-const MAGIC = 0x454c4d4d;
 const FORMAT_VERSION = 1;
-/** magic u32, version u16, reserved u16, header bytes u32, raw body bytes u32, compressed body bytes u32; little-endian. */
-const PREFIX_BYTES = 20;
-const DIGEST_BYTES = 32;
 
 /** zstd's worst case is a little over its input. */
 function compressedBytesMax(bodyBytes: number): number {
@@ -40,13 +36,6 @@ export class EntryMemory {
     this.bodies = new Buffers(bodyBytesMax, pooledBytesMin);
     this.objects = new Buffers(objectBytesMax(bodyBytesMax), pooledBytesMin);
   }
-}
-
-/** Of an entry's bytes without its trailing digest: that digest, and the chain digest of the whole, in one pass. */
-function digestsOf(content: Uint8Array): { readonly digest: Buffer; readonly chain: Digest } {
-  const hash = createHash("sha256").update(content);
-  const digest = hash.copy().digest();
-  return { digest, chain: hash.update(digest).digest("hex") };
 }
 
 /** Throws `EntryTooLarge` (invalid) past the limits: a writer's mistake, never sent. */
@@ -90,12 +79,7 @@ async function frameEntry(
   const packed = body.length === 0 ? 0 : await compression.compressInto(body, room);
   const end = bodyAt + packed;
   const bytes = Buffer.from(object.buffer, object.byteOffset, end + DIGEST_BYTES);
-  bytes.writeUInt32LE(MAGIC, 0);
-  bytes.writeUInt16LE(FORMAT_VERSION, 4);
-  bytes.writeUInt16LE(0, 6);
-  bytes.writeUInt32LE(header.length, 8);
-  bytes.writeUInt32LE(body.length, 12);
-  bytes.writeUInt32LE(packed, 16);
+  writePrefix(bytes, { version: FORMAT_VERSION, header: header.length, body: body.length, packed });
   bytes.set(header, PREFIX_BYTES);
   const { digest, chain } = digestsOf(bytes.subarray(0, end));
   bytes.set(digest, end);
@@ -142,6 +126,7 @@ function openFrame(bytes: Buffer, key: string): Frame {
   // The digest before the version: a flipped bit in the version must not send anybody to upgrade.
   const { digest, chain } = digestsOf(bytes.subarray(0, end));
   if (!digest.equals(bytes.subarray(end))) throw corrupt(key, "its sha256 doesn't match");
+  if (version === END_FORMAT_VERSION && isEnd(bytes)) throw clusterDeleted(key);
   if (version > FORMAT_VERSION) {
     throw new MetaMasterError(
       "FormatTooNew",

@@ -123,6 +123,7 @@ export const CLUSTER_KEY = "cluster.json";
 export const LOG_PREFIX = "log/";
 export const SNAPSHOT_PREFIX = "snapshots/";
 export const TABLE_PREFIX = "tables/";
+export const STANDBY_PREFIX = "standbys/";
 
 export function logKey(slot: number): string {
   return `${LOG_PREFIX}${String(slot).padStart(20, "0")}`;

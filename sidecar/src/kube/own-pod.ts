@@ -16,6 +16,7 @@ export interface PodView {
 }
 
 interface Sibling {
+  readonly name: string;
   readonly labels: Readonly<Record<string, unknown>>;
   readonly isGoing: boolean;
 }
@@ -54,15 +55,16 @@ export class OwnPod {
     }
   }
 
-  /** Another pod of the cluster; undefined: there is none of that name. */
-  async sibling(name: string, signal: AbortSignal): Promise<Sibling | undefined> {
-    const pod = (await this.#all(signal)).find((each) => field(each, "metadata", "name") === name);
-    if (pod === undefined) return undefined;
-    const labels = field(pod, "metadata", "labels");
-    return {
-      labels: isObject(labels) ? labels : {},
-      isGoing: field(pod, "metadata", "deletionTimestamp") !== undefined,
-    };
+  /** The pods of the cluster, this one among them. */
+  async siblings(signal: AbortSignal): Promise<readonly Sibling[]> {
+    return (await this.#all(signal)).map((pod) => {
+      const labels = field(pod, "metadata", "labels");
+      return {
+        name: String(field(pod, "metadata", "name")),
+        labels: isObject(labels) ? labels : {},
+        isGoing: field(pod, "metadata", "deletionTimestamp") !== undefined,
+      };
+    });
   }
 
   async look(signal: AbortSignal): Promise<PodView> {

@@ -2,7 +2,15 @@ import { expect, test } from "@jest/globals";
 import { MemoryBucket } from "../bucket/testing/memory-bucket.js";
 import { JumpingClock } from "../bucket/testing/test-clock.js";
 import { CLUSTER_KEY } from "../formats/entry.js";
-import { decodeCluster, encodeCluster, openCluster, readCluster, type ClusterComponents } from "./cluster-identity.js";
+import {
+  checkStillThere,
+  decodeCluster,
+  deletedIdentity,
+  encodeCluster,
+  openCluster,
+  readCluster,
+  type ClusterComponents,
+} from "./cluster-identity.js";
 import { FaultyBucket, SmallRandom, never } from "./testing/log-bench.js";
 
 function parts(
@@ -87,6 +95,19 @@ test("damaged once on the way it is fetched again; a large object is no identity
 
 test("a newer format says so", async () => {
   const each = parts();
-  each.store.poke(CLUSTER_KEY, encodeCluster({ ...identity, formatVersion: 2 }));
+  each.store.poke(CLUSTER_KEY, encodeCluster({ ...identity, formatVersion: 3 }));
   await expect(openCluster(each, none, never)).rejects.toMatchObject({ code: "FormatTooNew", kind: "invalid" });
+});
+
+test("one that is being deleted says so, whoever asks, and one that is gone is not made anew by who claims", async () => {
+  const each = parts();
+  await expect(checkStillThere(each.bucket, identity, never)).rejects.toMatchObject({ code: "ClusterDeleted" });
+  each.store.poke(CLUSTER_KEY, encodeCluster(identity));
+  await checkStillThere(each.bucket, identity, never);
+  const other = { ...identity, uid: "another" };
+  await expect(checkStillThere(each.bucket, other, never)).rejects.toMatchObject({ code: "ForeignCluster" });
+  each.store.poke(CLUSTER_KEY, encodeCluster(deletedIdentity(identity)));
+  for (const look of [openCluster(each, none, never), checkStillThere(each.bucket, identity, never)]) {
+    await expect(look).rejects.toMatchObject({ code: "ClusterDeleted", kind: "invalid" });
+  }
 });

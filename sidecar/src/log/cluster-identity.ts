@@ -3,11 +3,14 @@ import type { Clock } from "../base/clock.js";
 import { MetaMasterError, hasCode } from "../base/errors.js";
 import type { Random } from "../base/random.js";
 import type { Bucket } from "../bucket/bucket.js";
+import { clusterDeleted } from "../formats/end-entry.js";
 import { CLUSTER_KEY } from "../formats/entry.js";
 import { Check, parseJson } from "../formats/image-json.js";
 import type { ClusterIdentity } from "./log.js";
 
 const CLUSTER_FORMAT = 1;
+/** Of a cluster that is being deleted: a release that does not know it refuses it, too. */
+const DELETED_FORMAT = 2;
 const CLUSTER_BYTES_MAX = 4096;
 
 export interface ClusterComponents {
@@ -32,19 +35,30 @@ export async function openCluster(
 ): Promise<ClusterIdentity> {
   const found = (await readCluster(components.bucket, signal)) ?? (await create(components, uid, signal));
   if (uid === undefined || found.uid === uid) return found;
-  throw new MetaMasterError(
+  throw foreign(components.bucket.url, found.uid, uid);
+}
+
+function foreign(url: string, found: string, expected: string): MetaMasterError {
+  return new MetaMasterError(
     "ForeignCluster",
     "invalid",
-    `${components.bucket.url} belongs to the cluster ${found.uid}, this member's data to ${uid}.`,
+    `${url} belongs to the cluster ${found}, this member's data to ${expected}.`,
     {
-      details: { found: found.uid, expected: uid },
+      details: { found, expected },
       hint: "Check bucket and prefix. To let this member join that cluster, move its data directory away first.",
     },
   );
 }
 
-/** Undefined if there is none. A damaged one is fetched once more. */
+/** Undefined if there is none. A damaged one is fetched once more. Throws `ClusterDeleted` (invalid) if it is being deleted. */
 export async function readCluster(bucket: Bucket, signal: AbortSignal): Promise<ClusterIdentity | undefined> {
+  const found = await readIdentity(bucket, signal);
+  if (found !== undefined && isDeleted(found)) throw clusterDeleted(`${CLUSTER_KEY} in ${bucket.url}`);
+  return found;
+}
+
+/** As `readCluster`, but also of a cluster that is being deleted. */
+export async function readIdentity(bucket: Bucket, signal: AbortSignal): Promise<ClusterIdentity | undefined> {
   for (let look = 1; ; look++) {
     try {
       const bytes = await bucket.get(CLUSTER_KEY, { maxBytes: CLUSTER_BYTES_MAX, signal });
@@ -85,6 +99,22 @@ async function create(
   });
 }
 
+export function isDeleted({ formatVersion }: ClusterIdentity): boolean {
+  return formatVersion === DELETED_FORMAT;
+}
+
+/** What the identity becomes, in its place, while everything else is deleted. */
+export function deletedIdentity(identity: ClusterIdentity): ClusterIdentity {
+  return { ...identity, formatVersion: DELETED_FORMAT };
+}
+
+/** Just before this member claims: is it still its cluster's prefix? It may have slept while the cluster was deleted, and whatever is there now is not its own. */
+export async function checkStillThere(bucket: Bucket, { uid }: ClusterIdentity, signal: AbortSignal): Promise<void> {
+  const found = await readCluster(bucket, signal);
+  if (found === undefined) throw clusterDeleted(`${CLUSTER_KEY} in ${bucket.url} is gone`);
+  if (found.uid !== uid) throw foreign(bucket.url, found.uid, uid);
+}
+
 function digestOf({ formatVersion, uid, createdAt }: ClusterIdentity): string {
   return sha256Hex(`${formatVersion}\n${uid}\n${createdAt}\n`);
 }
@@ -110,7 +140,7 @@ export function decodeCluster(bytes: Uint8Array, url: string): ClusterIdentity {
     createdAt: check.text(raw["createdAt"], "createdAt", /^[0-9TZ:.+-]{1,40}$/),
   };
   if (raw["sha256"] !== digestOf(identity)) throw fail("its sha256 doesn't match");
-  if (identity.formatVersion > CLUSTER_FORMAT) {
+  if (identity.formatVersion > DELETED_FORMAT) {
     throw new MetaMasterError(
       "FormatTooNew",
       "invalid",

@@ -209,6 +209,19 @@ describe("a child", () => {
     holders = [];
     await master.kill(50);
   });
+
+  test("is not gone while somebody holds a LOCK whom /proc doesn't show", async () => {
+    let held = [file("LOCK")];
+    const master = makeMaster(`exit 0`, {}, { lockedByAnybody: () => held });
+    await master.start(1, 60_000);
+    await master.exited();
+    await expect(master.kill(50)).rejects.toMatchObject({
+      code: "MasterWillNotDie",
+      message: expect.stringContaining("can't be seen from here"),
+    });
+    held = [];
+    await master.kill(50);
+  });
 });
 
 describe("the watchdog", () => {

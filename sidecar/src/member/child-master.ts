@@ -9,6 +9,7 @@ import { launchScript } from "./guard-script.js";
 import { Guard } from "./guard.js";
 import type { Health, HealthProbe } from "./health.js";
 import { lockHolders, type LockHolder } from "./lock-holders.js";
+import { heldElsewhere, lockedByAnybody } from "./lock-probe.js";
 import type { Master, MasterExit } from "./master.js";
 import { isSystemError, livingMembers } from "./process-group.js";
 import { pause, within } from "./scope.js";
@@ -39,6 +40,7 @@ export interface ChildMasterSystem {
   readonly signalGroup: (group: number, signal: NodeJS.Signals) => void;
   readonly livingMembers: (group: number) => readonly number[];
   readonly lockHolders: (directories: readonly string[]) => readonly LockHolder[];
+  readonly lockedByAnybody: (paths: readonly string[]) => readonly string[];
 }
 
 const startMsMax = 5000;
@@ -84,7 +86,7 @@ export class ChildMaster implements Master {
     this.#clock = components.clock;
     this.#logger = components.logger;
     this.#probe = components.probe;
-    this.#system = { signalGroup, livingMembers, lockHolders, ...components.system };
+    this.#system = { signalGroup, livingMembers, lockHolders, lockedByAnybody, ...components.system };
   }
 
   get running(): boolean {
@@ -180,13 +182,21 @@ export class ChildMaster implements Master {
       // The first process is reaped once its exit is told: no zombie, and no number that another process could get.
       const reaped = run === undefined || run !== this.#run;
       const holders = living.length === 0 && reaped ? this.#system.lockHolders(this.#settings.lockDirectories) : [];
-      if (living.length === 0 && reaped && holders.length === 0) {
+      const isSeen = living.length > 0 || !reaped || holders.length > 0;
+      const unseen = isSeen ? [] : this.#system.lockedByAnybody(this.#lockFiles());
+      if (!isSeen && unseen.length === 0) {
         this.#clear(run);
         return;
       }
-      if (this.#clock.monotonicMs() >= untilMs) throw willNotDie(living, holders, withinMs);
+      if (this.#clock.monotonicMs() >= untilMs) {
+        throw unseen.length > 0 ? heldElsewhere(unseen) : willNotDie(living, holders, withinMs);
+      }
       await pause(this.#clock, lookMs, never);
     }
+  }
+
+  #lockFiles(): string[] {
+    return this.#settings.lockDirectories.map((directory) => join(directory, "LOCK"));
   }
 
   /** Passes on a signal that means nothing to us (SIGHUP, SIGUSR1 ...), to its first process only. */

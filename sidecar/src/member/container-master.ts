@@ -8,6 +8,7 @@ import type { Gate } from "./gate.js";
 import type { Health, HealthProbe } from "./health.js";
 import type { LockBar } from "./lock-bar.js";
 import type { LockHolder } from "./lock-holders.js";
+import { heldElsewhere } from "./lock-probe.js";
 import type { Master, MasterExit } from "./master.js";
 import { pause } from "./scope.js";
 
@@ -127,8 +128,11 @@ export class ContainerMaster implements Master {
       const refused = killAll(this.#victims(), table);
       const living = this.#victims();
       const holders = bar.holders();
-      if (living.length === 0 && holders.length === 0) break;
-      if (clock.monotonicMs() >= untilMs) throw willNotDie(living, holders, withinMs, refused);
+      const unseen = living.length === 0 && holders.length === 0 ? bar.heldUnseen() : [];
+      if (living.length === 0 && holders.length === 0 && unseen.length === 0) break;
+      if (clock.monotonicMs() >= untilMs) {
+        throw unseen.length > 0 ? heldElsewhere(unseen) : willNotDie(living, holders, withinMs, refused);
+      }
       await pause(clock, endLookMs, never);
     }
     this.#living = [];

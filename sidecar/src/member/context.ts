@@ -5,6 +5,7 @@ import type { Random } from "../base/random.js";
 import type { Position, ReadEntry } from "../formats/entry.js";
 import type { ImageState } from "../formats/image.js";
 import type { Claim, LogReader, LogWriter } from "../log/log.js";
+import type { RollCall } from "../log/roll-call.js";
 import type { Follower, Reconciled, Shipper } from "../replica/replica.js";
 import type { Candidacy, Election } from "./election.js";
 import type { FailoverRecord } from "./failover-record.js";
@@ -26,6 +27,7 @@ export interface MemberComponents {
   readonly records: MemberRecords;
   readonly reader: LogReader;
   readonly claim: Claim;
+  readonly rollCall: RollCall;
   readonly election: Election;
   readonly master: Master;
   readonly reconcile: (signal: AbortSignal) => Promise<Reconciled>;

@@ -103,16 +103,18 @@ export interface SwitchoverFacts {
 export function switchoverRefusal(facts: SwitchoverFacts): MetaMasterError | undefined {
   const { role, member, to, lagBytes, maxLagBytes } = facts;
   if (role !== "Primary") {
-    return new MetaMasterError("NotPrimary", "conflict", `member ${member} is ${role}, not Primary`, {
+    return new MetaMasterError("NotPrimary", "conflict", `Member ${member} is ${role}, not Primary.`, {
       hint: "Ask the primary; `metamaster status` says who it is.",
       details: { role },
     });
   }
   if (facts.pending) {
-    return new MetaMasterError("SwitchoverRefused", "conflict", "a switchover is under way already");
+    return new MetaMasterError("SwitchoverRefused", "conflict", "A switchover is under way already.", {
+      hint: "`metamaster status` shows when it is over.",
+    });
   }
   if (to === member) {
-    return new MetaMasterError("SwitchoverRefused", "invalid", `member ${member} is the primary already`, {
+    return new MetaMasterError("SwitchoverRefused", "invalid", `Member ${member} is the primary already.`, {
       hint: "Name another member, or none for whoever comes first.",
     });
   }
@@ -120,7 +122,7 @@ export function switchoverRefusal(facts: SwitchoverFacts): MetaMasterError | und
     return new MetaMasterError(
       "SwitchoverRefused",
       "transient",
-      `${lagBytes} bytes are not durable yet, more than ${maxLagBytes}`,
+      `${lagBytes} bytes are not durable yet, more than ${maxLagBytes}.`,
       {
         hint: "Wait until the durable lag is smaller, or allow more.",
         details: { lagBytes, maxLagBytes },

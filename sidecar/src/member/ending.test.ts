@@ -59,17 +59,41 @@ describe("switchover", () => {
   });
 
   test("to a member that doesn't come: after the time it is reserved for another one takes over", async () => {
-    await cluster({ switchover: { reservedMs: 4000 } });
-    c.crash();
+    await cluster({ switchover: { reservedMs: 4000, answerMs: 5000 } });
     const startedMs = world.scheduler.nowMs;
-    const { primary, claimMs } = await world.settle(a.member.switchover({ to: "c" }, never));
+    const switchover = a.member.switchover({ to: "c" }, never);
+    await world.until(() => world.log.answers.some(({ name }) => name === "c"));
+    c.crash();
+    const { primary, claimMs } = await world.settle(switchover);
     expect(["a", "b"]).toContain(primary);
     expect(claimMs).toBeGreaterThanOrEqual(3900);
-    expect(world.scheduler.nowMs - startedMs).toBeLessThan(6000);
+    expect(world.scheduler.nowMs - startedMs).toBeLessThan(7000);
+  });
+
+  test.each([
+    ["nobody", "nobody", "b, c"],
+    ["one that has ended", "c", "are b."],
+  ])("to %s: refused with the names of those who could, nothing is ended", async (_what, to, named) => {
+    await cluster();
+    if (to === "c") c.crash();
+    const refused = world.settle(a.member.switchover({ to }, never));
+    await expect(refused).rejects.toMatchObject({
+      code: "SwitchoverRefused",
+      message: expect.stringContaining(named),
+    });
+    expect([a.role, a.master.starts, a.master.ends.length]).toEqual(["Primary", 1, 0]);
+    // It can still be asked for another one.
+    expect(await world.settle(a.member.switchover({ to: "b" }, never))).toMatchObject({ primary: "b" });
+  });
+
+  test("to anybody where nobody has to answer: a standby says nothing", async () => {
+    await cluster();
+    await world.settle(a.member.switchover({}, never));
+    expect(world.log.answers).toEqual([]);
   });
 
   test("with nobody else there the member itself goes on after the time it is reserved", async () => {
-    await cluster({ switchover: { reservedMs: 4000 } });
+    await cluster({ switchover: { reservedMs: 4000, answerMs: 5000 } });
     b.crash();
     c.crash();
     const { primary, epoch } = await world.settle(a.member.switchover({}, never));

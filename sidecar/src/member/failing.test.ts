@@ -119,6 +119,9 @@ describe("a master in trouble", () => {
   });
 });
 
+const unnamed = (): Promise<never> =>
+  Promise.reject(new MetaMasterError("DatabaseNotConfigured", "invalid", "the database meta has no name here"));
+
 describe("halted", () => {
   test("stays so over a restart until resumed with the reason named", async () => {
     a.start({}, { reconcile: foreign });
@@ -135,6 +138,19 @@ describe("halted", () => {
     await world.until(() => a.role === "Primary");
     expect(a.records.halt).toBeUndefined();
     expect(() => a.member.resume("ForeignCluster")).toThrow(expect.objectContaining({ code: "NotHalted" }));
+  });
+
+  test("for the configuration: another start looks for the cause itself", async () => {
+    a.start({}, { reconcile: unnamed });
+    await world.until(() => a.role === "Halted");
+    a.crash();
+    a.start({}, { reconcile: unnamed });
+    await world.until(() => a.role === "Halted");
+    expect(a.records.halt).toMatchObject({ reason: "DatabaseNotConfigured" });
+    a.crash();
+    a.start();
+    await world.until(() => a.role === "Primary");
+    expect(a.records.halt).toBeUndefined();
   });
 
   test("trouble that passes is tried again, with a word in the status", async () => {

@@ -3,6 +3,7 @@ import type { ReadEntry } from "../formats/entry.js";
 import { codeOf, noteWriter, type MemberContext, type Next } from "./context.js";
 import { afterFollowError } from "./decisions.js";
 import { haltFor } from "./halts.js";
+import { answerLast } from "./roll-call.js";
 import type { Watch } from "./watch.js";
 
 /** One look at the end of the log: applies what is there and tells the election. Throws what the watch throws, and `DuplicateIdentity`. */
@@ -17,6 +18,7 @@ export async function look(context: MemberContext, watch: Watch): Promise<readon
     election.observed(entry, readMs);
     noteWriter(context, entry);
   }
+  await answerLast(context, watch, entries);
   if (entries.length === 0) {
     identity.arm();
     election.observedEnd(sentMs);

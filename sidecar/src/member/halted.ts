@@ -1,4 +1,5 @@
 import { messageOf, MetaMasterError } from "../base/errors.js";
+import type { Logger } from "../base/log.js";
 import { stopped, type MemberContext, type Next } from "./context.js";
 import { killMaster } from "./fencing.js";
 import { haltReasons, type Halt } from "./halts.js";
@@ -27,35 +28,42 @@ export function resumeRefusal(
   reason: string,
   masterRunning: boolean,
 ): MetaMasterError | undefined {
-  if (halt === undefined) return new MetaMasterError("NotHalted", "conflict", "this member is not halted");
+  if (halt === undefined)
+    return new MetaMasterError("NotHalted", "conflict", "This member is not halted.", {
+      hint: "There is nothing to resume: see `metamaster status`.",
+    });
   if (reason !== halt.reason) {
     return new MetaMasterError(
       "ResumeReasonMismatch",
       "invalid",
-      `the member is halted for ${halt.reason}, not ${reason}`,
+      `The member is halted for ${halt.reason}, not ${reason}.`,
       {
         hint: `${haltReasons[halt.reason].remedy} Name the reason: --reason ${halt.reason}.`,
       },
     );
   }
   if (masterRunning) {
-    return new MetaMasterError("MasterStillRunning", "conflict", "the master has not ended yet", {
+    return new MetaMasterError("MasterStillRunning", "conflict", "The master has not ended yet.", {
       hint: haltReasons.MasterWillNotDie.remedy,
     });
   }
   return undefined;
 }
 
+export function tellHalt(halt: Halt, logger: Logger): void {
+  const { meaning, remedy } = haltReasons[halt.reason];
+  logger.error(
+    { halt, meaning, remedy },
+    `halted, ${halt.reason}: ${halt.message.replace(/\.$/, "")}. ${meaning} ${remedy}`,
+  );
+}
+
 /** Stands still, its master ended, until resumed or told to stop. Stays so over restarts. */
 export async function stayHalted(context: MemberContext, halt: Halt, resumption: Resumption): Promise<Next> {
   const { board, components, memory, stop } = context;
   memory.halt = halt;
-  const { meaning, remedy } = haltReasons[halt.reason];
   board.enter("Halted", `${halt.reason}: ${halt.message}`);
-  components.logger.error(
-    { halt, meaning, remedy },
-    `halted, ${halt.reason}: ${halt.message.replace(/\.$/, "")}. ${meaning} ${remedy}`,
-  );
+  tellHalt(halt, components.logger);
   context.switchovers.fail(
     new MetaMasterError("SwitchoverFailed", "transient", `this member is halted: ${halt.reason}`),
   );

@@ -7,8 +7,13 @@ export const haltReasons = {
     remedy: "Give each member its own name and data directory, stop the other process, then resume.",
   },
   ForeignCluster: {
-    meaning: "The bucket's prefix, or the data directory, belongs to another cluster.",
+    meaning: "The bucket's prefix, or the data directory, belongs to another cluster, or the prefix to none any more.",
     remedy: "Point `bucket` at this cluster's prefix, or use an empty data directory, then resume.",
+  },
+  ClusterDeleted: {
+    meaning: "The cluster was deleted, or is being deleted, by `metamaster purge`.",
+    remedy:
+      "Stop this member. If it is to belong to the cluster that was begun anew below the prefix: start it with an empty data directory.",
   },
   LogGap: {
     meaning: "A slot in the middle of the log is missing and no snapshot covers it.",
@@ -44,7 +49,8 @@ export const haltReasons = {
       "End it by hand or reboot the machine (a process in uninterruptible sleep needs its device back), then resume.",
   },
   LocalUnusable: {
-    meaning: "The databases on the disk use something that can't be replicated, or the disk can't be read.",
+    meaning:
+      "The databases on the disk use something that can't be replicated, their directories can't be used, or the disk can't be read.",
     remedy: "See the error: change the master's options or the layout in the configuration, then resume.",
   },
 } as const;
@@ -61,24 +67,47 @@ export interface Halt {
   readonly atWallMs: number;
 }
 
+/**
+ * Does a restart end the halt? `looksAgain`: yes, the cause is the configuration or the release, and nothing is done at a start before it was looked at again.
+ * `stays`: no, it is evidence of what has happened (damage, another's data, another process), and only a person can say that it is dealt with.
+ */
+type AtStart = "looksAgain" | "stays";
+
+interface HaltCode {
+  readonly reason: HaltReason;
+  readonly atStart: AtStart;
+}
+
 /** Codes that mean: going on by itself can only do harm. Everything else is tried again, with a growing pause. */
-const reasonByCode: Readonly<Record<string, HaltReason>> = {
-  DuplicateIdentity: "DuplicateIdentity",
-  ForeignCluster: "ForeignCluster",
-  LogGap: "LogGap",
-  FormatTooNew: "FormatTooNew",
-  AdoptionRefused: "AdoptionRefused",
-  AdoptionDamaged: "LocalUnusable",
-  ForeignDatabase: "ForeignDatabase",
-  DatabaseNotConfigured: "DatabaseNotConfigured",
-  MasterWillNotDie: "MasterWillNotDie",
+export const haltCodes: Readonly<Record<string, HaltCode>> = {
+  // Found in the log, or between disk and log. At the start, before there is a member, it isn't even recorded.
+  ForeignCluster: { reason: "ForeignCluster", atStart: "stays" },
+  ClusterMissing: { reason: "ForeignCluster", atStart: "stays" },
+  ClusterDeleted: { reason: "ClusterDeleted", atStart: "stays" },
+  DuplicateIdentity: { reason: "DuplicateIdentity", atStart: "stays" },
+  LogGap: { reason: "LogGap", atStart: "stays" },
+  FormatTooNew: { reason: "FormatTooNew", atStart: "looksAgain" },
+  AdoptionRefused: { reason: "AdoptionRefused", atStart: "looksAgain" },
+  AdoptionDamaged: { reason: "LocalUnusable", atStart: "stays" },
+  ForeignDatabase: { reason: "ForeignDatabase", atStart: "stays" },
+  DatabaseNotConfigured: { reason: "DatabaseNotConfigured", atStart: "looksAgain" },
+  NotRocksDb: { reason: "LocalUnusable", atStart: "looksAgain" },
+  PathBlocked: { reason: "LocalUnusable", atStart: "looksAgain" },
+  CrossDevice: { reason: "LocalUnusable", atStart: "looksAgain" },
+  // A process of this machine: whoever starts looks for it, and waits as long as it holds a database.
+  MasterWillNotDie: { reason: "MasterWillNotDie", atStart: "looksAgain" },
 };
+
+/** Whether a recorded halt is over with the start of another process. What is not known is not over. */
+export function endsAtStart({ code }: Halt): boolean {
+  return code !== undefined && haltCodes[code]?.atStart === "looksAgain";
+}
 
 /** Kinds of error, where the code doesn't say it: bytes of the history that fail their check. */
 export function haltReasonFor(error: unknown): HaltReason | undefined {
   if (!(error instanceof MetaMasterError)) return undefined;
-  const named = reasonByCode[error.code];
-  if (named !== undefined) return named;
+  const named = haltCodes[error.code];
+  if (named !== undefined) return named.reason;
   return error.kind === "corrupt" ? "CorruptHistory" : undefined;
 }
 

@@ -1,11 +1,14 @@
 import { messageOf } from "../base/errors.js";
 import type { MemberContext } from "./context.js";
+import { untilAnswered } from "./roll-call.js";
 import { Scope, within } from "./scope.js";
 import type { Term } from "./term.js";
 
 export interface HandOver {
   /** "": whoever comes first. */
   readonly to: string;
+  /** Nothing is ended before this member has answered; undefined: nobody is waited for. */
+  readonly awaited?: string | undefined;
   readonly term: Term;
   /** Each step's end, for the time split. */
   readonly lap: (step: "prepareMs" | "stopMs" | "shipMs") => void;
@@ -14,15 +17,16 @@ export interface HandOver {
 /** Followers are told that an end is coming, and most of what would have to be shipped after it is shipped before: the master still serves. */
 export async function announce(context: MemberContext, handOver: HandOver): Promise<void> {
   const { components, settings } = context;
-  const { term, to } = handOver;
+  const { term, to, awaited } = handOver;
   const { clock } = components;
   const lookOftenMs = settings.stop.graceMs + 2 * settings.stop.shipTimeoutMs;
   const ms = settings.stop.shipTimeoutMs;
   const scope = new Scope(term.signal, context.hurry);
   try {
-    await within({ clock, ms, signal: scope.signal, what: "announcing the handover" }, (inner) =>
+    const { position } = await within({ clock, ms, signal: scope.signal, what: "announcing the handover" }, (inner) =>
       term.track(term.pen.announce(to, lookOftenMs, inner)),
     );
+    if (awaited !== undefined) await untilAnswered(context, awaited, position.slot, scope.signal);
     await within({ clock, ms, signal: scope.signal, what: "the checkpoint before the handover" }, (inner) =>
       term.track(term.shipper.checkpoint("Stop", inner)),
     );

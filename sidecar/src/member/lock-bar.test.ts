@@ -55,7 +55,8 @@ test("nothing can be opened where it stands, also where there is no database yet
   expect(() => openSync(lock, "w")).toThrow("EISDIR");
   bar.raise();
   bar.lower();
-  expect(existsSync(lock)).toBe(false);
+  expect(existsSync(path)).toBe(false);
+  mkdirSync(path);
   closeSync(openSync(lock, "w"));
   bar.raise();
   expect(() => openSync(lock, "w")).toThrow("EISDIR");
@@ -119,4 +120,16 @@ test("of a container that shares nothing with ours all processes are taken, of o
   expect(rootsOf(containersOf([21], table)).map(({ pid }) => pid)).toEqual([20]);
   expect(containersOf([11], table).map(({ pid }) => pid)).toEqual([11, 12]);
   expect(containersOf([99], table)).toEqual([]);
+});
+
+test("lowered, it leaves a directory that was there, also an empty one, and one that is no longer empty", () => {
+  mkdirSync(path);
+  bar.raise();
+  bar.lower();
+  expect(readdirSync(path)).toEqual([]);
+  rmdirSync(path);
+  bar.raise();
+  writeFileSync(join(path, "CURRENT"), "MANIFEST-000001\n");
+  bar.lower();
+  expect(readdirSync(path)).toEqual(["CURRENT"]);
 });

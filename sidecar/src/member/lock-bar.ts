@@ -13,6 +13,7 @@ import {
 import { basename, join } from "node:path";
 import { MetaMasterError } from "../base/errors.js";
 import { holdersOf, type LockHolder } from "./lock-holders.js";
+import { lockedByAnybody } from "./lock-probe.js";
 import { isSystemError } from "./process-group.js";
 
 export interface BarredDatabase {
@@ -29,6 +30,8 @@ export interface BarredDatabase {
 export class LockBar {
   readonly #databases: readonly BarredDatabase[];
   readonly #shelf: string;
+  /** Directories that were not there. */
+  readonly #made = new Set<string>();
 
   /** `shelf`: a folder of ours on the databases' file system; it need not be there. */
   constructor(databases: readonly BarredDatabase[], shelf: string) {
@@ -40,7 +43,7 @@ export class LockBar {
   raise(): void {
     for (const { name, path } of this.#databases) {
       const lock = join(path, "LOCK");
-      mkdirSync(path, { recursive: true });
+      if (mkdirSync(path, { recursive: true }) !== undefined) this.#made.add(path);
       // A process that makes the file anew between the two steps is put aside as well.
       for (let tries = 0; !isDirectory(lock); tries++) {
         if (tries > 100) throw new Error(`somebody makes ${lock} again and again`);
@@ -62,6 +65,7 @@ export class LockBar {
       if (isDirectory(lock)) rmdirSync(lock);
       const [last] = shelved.filter((each) => this.#nameOf(each) === name);
       if (last !== undefined) putBack(last, lock);
+      else if (this.#made.delete(path)) removeEmpty(path);
     }
     for (const each of shelved) unlinkSync(each);
   }
@@ -69,6 +73,11 @@ export class LockBar {
   /** Processes that hold a `LOCK`, be it one on the shelf. */
   holders(): LockHolder[] {
     return holdersOf(this.#locks());
+  }
+
+  /** `LOCK` files that somebody of the machine holds, be it unseen by us. Only while the bar stands, and `holders` is empty. */
+  heldUnseen(): string[] {
+    return lockedByAnybody(this.#locks());
   }
 
   /** `LOCK` files by their identity: a process that has one open may yet lock it. */
@@ -122,6 +131,16 @@ function putBack(shelved: string, lock: string): void {
     linkSync(shelved, lock);
   } catch (error) {
     if (!isSystemError(error, "EEXIST")) throw error;
+  }
+}
+
+/** The bar's own directory, if no database came into it: a master that makes its store only where there is none (`ceph-mon --mkfs`) would take it for one. */
+function removeEmpty(directory: string): void {
+  try {
+    rmdirSync(directory);
+  } catch (error) {
+    const known = ["ENOENT", "ENOTEMPTY", "EEXIST"];
+    if (!known.some((code) => isSystemError(error, code))) throw error;
   }
 }
 

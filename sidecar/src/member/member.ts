@@ -15,11 +15,11 @@ import { switchoverRefusal } from "./decisions.js";
 import { killMaster, fence } from "./fencing.js";
 import { Resumption, resumeRefusal, stayHalted } from "./halted.js";
 import type { FailoverRecord } from "./failover-record.js";
-import { haltReasons, type Halt } from "./halts.js";
+import { endsAtStart, haltReasons, type Halt } from "./halts.js";
 import { IdentityGuard } from "./identity-guard.js";
 import { promote } from "./promoting.js";
 import { serve } from "./primary.js";
-import { RoleBoard, type RoleState } from "./roles.js";
+import { RoleBoard, roleText, type RoleState } from "./roles.js";
 import { pause, untilAborted } from "./scope.js";
 import type { MemberSettings } from "./settings.js";
 import { follow } from "./standby.js";
@@ -71,15 +71,20 @@ export class Member {
   };
   #begun = false;
 
-  constructor(settings: MemberSettings, components: MemberComponents) {
+  /** `board`: one that has shown what was before there was a member. */
+  constructor(
+    settings: MemberSettings,
+    components: MemberComponents,
+    board: RoleBoard = new RoleBoard(components.clock),
+  ) {
     this.#settings = settings;
     this.#components = components;
-    this.#board = new RoleBoard(components.clock);
+    this.#board = board;
     this.#switchovers = new Switchovers(components.clock);
     this.#board.onRole((state, previous) => {
       components.logger.info(
         { role: state.role, from: previous.role, epoch: state.epoch, version: state.version },
-        `${previous.role} -> ${state.role}: ${state.reason}`,
+        roleText(state, previous),
       );
     });
   }
@@ -169,7 +174,7 @@ export class Member {
       throw new MetaMasterError(
         "NotPrimary",
         "conflict",
-        `member ${this.#settings.member} is ${role}: nothing is made durable here`,
+        `Member ${this.#settings.member} is ${role}: nothing is made durable here.`,
         {
           hint: "Ask the primary; `metamaster status` says who it is.",
           details: { role },
@@ -186,7 +191,7 @@ export class Member {
     let earlier: readonly string[] = [];
     while (!stop.aborted) {
       try {
-        this.#memory.halt = await records.readHalt();
+        this.#memory.halt = await this.#lastingHalt();
         this.#memory.failovers = [...(await records.readFailovers())];
         earlier = await records.beginRun(nonce);
         this.#memory.trouble = undefined;
@@ -211,6 +216,16 @@ export class Member {
       hurry: this.#hurry.signal,
       memory: this.#memory,
     };
+  }
+
+  /** Of an earlier run, unless this start looks for its cause again anyway. */
+  async #lastingHalt(): Promise<Halt | undefined> {
+    const { records, logger } = this.#components;
+    const halt = await records.readHalt();
+    if (halt === undefined || !endsAtStart(halt)) return halt;
+    logger.warn({ halt }, `an earlier run was halted, ${halt.reason}: ${halt.message} That is looked at again now.`);
+    await records.clearHalt();
+    return undefined;
   }
 
   #first(context: MemberContext): Next {

@@ -1,4 +1,4 @@
-import { messageOf, MetaMasterError } from "../base/errors.js";
+import { hasCode, messageOf, MetaMasterError } from "../base/errors.js";
 import { stopped, type MemberContext, type Next } from "./context.js";
 import { announce, conclude, type HandOver } from "./hand-over.js";
 import { pause, Scope } from "./scope.js";
@@ -127,13 +127,18 @@ async function switchOver(
 ): Promise<Next | undefined> {
   const { components, switchovers, memory } = context;
   const to = pending.request.to ?? "";
-  const handOver: HandOver = { to, term, lap: (step) => pending.lap(step) };
+  const handOver: HandOver = { to, awaited: pending.request.to, term, lap: (step) => pending.lap(step) };
   pending.taken = true;
   components.logger.info({ epoch: term.epoch, to }, `switching over to ${to === "" ? "whoever comes first" : to}`);
   try {
     await announce(context, handOver);
   } catch (error) {
     term.signal.throwIfAborted();
+    if (hasCode(error, "SwitchoverRefused")) {
+      components.logger.warn({ err: error }, `no switchover: ${messageOf(error)}`);
+      switchovers.fail(error);
+      return undefined;
+    }
     const message = `nothing was ended, this member stays primary: ${messageOf(error)}`;
     components.logger.warn({ err: error }, `the switchover failed: ${message}`);
     switchovers.fail(switchoverFailed(message, error));

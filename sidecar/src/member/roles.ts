@@ -89,3 +89,8 @@ export class RoleBoard {
     return this.#state;
   }
 }
+
+/** A change of role, or why the same role goes on; for the log. */
+export function roleText({ role, reason }: RoleState, previous: RoleState): string {
+  return role === previous.role ? `${role}: ${reason}` : `${previous.role} -> ${role}: ${reason}`;
+}

@@ -25,6 +25,8 @@ export interface MemberSettings {
   readonly switchover: {
     /** For how long a release is reserved for the member it names. */
     readonly reservedMs: number;
+    /** A standby that is named must answer within it, or nothing is ended. It looks at the log at least every second. */
+    readonly answerMs: number;
   };
   /** How long one attempt to kill the master may take before the next, and before `MasterWillNotDie` is said. */
   readonly killWithinMs: number;
@@ -56,7 +58,7 @@ export function defaultMemberSettings(
     health: { intervalMs: 2000, timeoutMs: 2000, failureThreshold: 3 },
     failover: { restartGraceMs: 30_000, openTimeoutMs: 120_000 },
     stop: { graceMs: 30_000, shipTimeoutMs: 30_000 },
-    switchover: { reservedMs: Math.max(5000, leaseMs) },
+    switchover: { reservedMs: Math.max(5000, leaseMs), answerMs: 5000 },
     killWithinMs: 5000,
     saveIntervalMs: 10_000,
     fenceCheckMs: Math.max(1000, Math.round(leaseMs / 3)),

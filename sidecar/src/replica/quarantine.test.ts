@@ -1,4 +1,5 @@
-import { readdir, readFile } from "node:fs/promises";
+import { existsSync } from "node:fs";
+import { mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
 import { logKey, SNAPSHOT_PREFIX } from "../formats/entry.js";
 import type { ModelDatabase } from "./ship/testing/model-database.js";
@@ -61,6 +62,48 @@ describe("a primary's disk", () => {
     expect(rowCount(files)).toBe(40n);
     expect(member.said.lines.findLast(({ message }) => message.startsWith("restored to"))?.fields).toMatchObject({
       fetchedBytes: 0,
+    });
+  });
+
+  test("that holds nothing beyond the log but what RocksDB had not removed yet: there is no quarantine", async () => {
+    const { member, database } = await primary();
+    const standby = world.member("b");
+    await standby.follow();
+    await member.die();
+    const history = await world.files();
+    // The OPTIONS before the newest, a flushed WAL and its copy in the archive, a compacted table, the MANIFEST before.
+    const directory = `${member.directory}/db`;
+    const wal = await readFile(database.walFile);
+    await mkdir(`${directory}/archive`);
+    for (const name of ["000001.log", "archive/000001.log", "000001.sst", "OPTIONS-000001", "MANIFEST-000001"]) {
+      expect(history.has(`db/${name}`)).toBe(false);
+      await writeFile(`${directory}/${name}`, wal);
+    }
+    await standby.lead();
+    await member.restart();
+    const result = await member.reconcile();
+    expect(result).toMatchObject({ state: "Following", how: "Rewound" });
+    expect(result).not.toHaveProperty("quarantine");
+    await equalsLog(member);
+    expect(rowCount(await member.disk())).toBe(30n);
+  });
+
+  test("that diverged and flushed its WAL since, which RocksDB had not removed yet: the operations are counted", async () => {
+    const { member, database } = await primary();
+    const standby = world.member("b");
+    await standby.follow();
+    await member.die();
+    await database.flush();
+    await database.put(7);
+    const wal = database.walFile;
+    const bytes = await readFile(wal);
+    await database.flush();
+    await writeFile(wal, bytes);
+    await standby.lead();
+    await member.restart();
+    const result = await member.reconcile();
+    expect(result).toMatchObject({
+      quarantine: { databases: [{ records: 7, firstSequence: "31", lastSequence: "37" }] },
     });
   });
 
@@ -129,6 +172,27 @@ describe("a primary's disk", () => {
     await again.reconcile();
     expect(again.said.has("error", "2 quarantines")).toBe(true);
     expect(await readdir(`${member.directory}/.metamaster/quarantine`)).toHaveLength(2);
+  });
+
+  test.each([
+    ["an earlier OPTIONS", "OPTIONS-000002", "[Version]", false],
+    ["a table that no MANIFEST names", "000099.sst", "half a table", false],
+    ["an empty WAL", "000098.log", "", false],
+    ["another MANIFEST", "MANIFEST-000097", "x", true],
+    ["a WAL with bytes", "000098.log", "x", true],
+  ])("with %s beyond the history: quarantine only if that may hold data", async (_what, name, text, isKept) => {
+    const { member } = await primary();
+    const standby = world.member("b");
+    await standby.follow();
+    await member.die();
+    await writeFile(`${member.directory}/db/${name}`, text);
+    await standby.lead();
+    await member.restart();
+    const result = await member.reconcile();
+    expect(result).toMatchObject({ how: "Rewound" });
+    expect("quarantine" in result).toBe(isKept);
+    expect(existsSync(`${member.directory}/.metamaster/quarantine`)).toBe(isKept);
+    await equalsLog(member);
   });
 
   test("of which somebody took over, and which holds nothing more, is rewound without a quarantine", async () => {

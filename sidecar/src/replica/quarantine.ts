@@ -5,7 +5,8 @@ import { MIB, type ImagePath, type Position } from "../formats/entry.js";
 import type { ImageState } from "../formats/image.js";
 import { parseFileName } from "../formats/rocksdb/file-names.js";
 import { WalCursor } from "../formats/rocksdb/wal-cursor.js";
-import { databaseFileKind } from "./layout-map.js";
+import { deadFiles } from "./dead-files.js";
+import { COMPANIONS_ROOT, databaseFileKind } from "./layout-map.js";
 import type { QuarantineReport } from "./replica.js";
 import { FileDigests } from "./ship/digests.js";
 import { sameSmall } from "./restore.js";
@@ -56,10 +57,10 @@ export class Quarantine {
     this.#settings = settings;
   }
 
-  /** Undefined: the disk holds nothing beyond the image. Changes nothing outside the quarantine folder. */
+  /** Undefined: the disk holds no data beyond the image. Changes nothing outside the quarantine folder. */
   async keep(diverged: Diverged, signal: AbortSignal): Promise<QuarantineReport | undefined> {
     const kept = await this.#find(diverged, signal);
-    if (kept.length === 0) return undefined;
+    if (!kept.some((file) => holdsData(file, diverged.image))) return undefined;
     const earlier = await this.#clean(diverged);
     if (earlier !== undefined) return earlier;
     const { fs, folders, logger, clock } = this.#tools;
@@ -126,10 +127,15 @@ export class Quarantine {
   async #find({ image, different, believeTables }: Diverged, signal: AbortSignal): Promise<Kept[]> {
     const kept: Kept[] = [];
     const digests = new FileDigests(this.#tools.fs);
-    for (const file of await listLocal(this.#tools)) {
+    const files = await listLocal(this.#tools);
+    // What is on the disk as it was written explains itself; of another disk everything is kept.
+    const explained = believeTables && different.size === 0;
+    const dead = explained ? await deadFiles(this.#tools, files, image) : new Set<ImagePath>();
+    for (const file of files) {
       if (file.kind !== "file") continue;
       const known = image.files.get(file.path);
       const keep = (from: number): unknown => kept.push({ ...file, from });
+      if (known === undefined && dead.has(file.path)) continue;
       if (known === undefined) keep(0);
       else if (known.kind === "append") {
         if (different.has(file.path)) keep(0);
@@ -234,6 +240,17 @@ export class Quarantine {
       }),
     );
   }
+}
+
+/**
+ * False for what can be lost alone without losing anything: a file without bytes beyond the image, RocksDB's OPTIONS (it keeps the one before the last, which is never shipped),
+ * and a table or blob file that no image knows. That is live only by what a MANIFEST says of it, and one that says more than the image's is data itself.
+ */
+function holdsData({ path, size, from }: Kept, image: ImageState): boolean {
+  if (size === from) return false;
+  if (path.startsWith(`${COMPANIONS_ROOT}/`)) return true;
+  const type = parseFileName(path.slice(path.indexOf("/") + 1))?.type;
+  return type !== "options" && !((type === "table" || type === "blob") && !image.files.has(path));
 }
 
 interface Total {

@@ -8,6 +8,18 @@ export const logErrorCodes: ErrorCodes = {
     remedy:
       "The member compares its data with the bucket and restores what differs by itself; if it repeats, run `metamaster verify`.",
   },
+  ClusterAlive: {
+    kind: "conflict",
+    meaning: "A cluster is not deleted because a member may still be running.",
+    remedy:
+      "Stop all members first. If you know that none runs, or its data is not wanted: `metamaster purge --even-if-alive`, which fences it before anything is deleted.",
+  },
+  ClusterDeleted: {
+    kind: "invalid",
+    meaning: "The cluster is being deleted by `metamaster purge`, or was.",
+    remedy:
+      "Stop the member. If the purge was broken off, run it once more; a cluster that is begun anew below the prefix takes members with empty data directories.",
+  },
   ClusterFileCorrupt: {
     kind: "corrupt",
     meaning: "The object `cluster.json` is damaged or isn't MetaMaster's.",
@@ -40,6 +52,11 @@ export const logErrorCodes: ErrorCodes = {
     kind: "corrupt",
     meaning: "An object below `log/` has a name that is no slot.",
     remedy: "Something else wrote it: move it away.",
+  },
+  PurgeIncomplete: {
+    kind: "conflict",
+    meaning: "New objects appear below the prefix while it is being emptied.",
+    remedy: "A process still writes there: stop it, then run the same `metamaster purge` once more.",
   },
   SlotVanished: {
     kind: "transient",

@@ -25,6 +25,11 @@ export const replicaErrorCodes: ErrorCodes = {
     meaning: "What the master had written is not known to be durable; the message says why.",
     remedy: "Do not acknowledge it. Ask again; if the reason stays, `metamaster status` shows it too.",
   },
+  BootstrapSourceUnusable: {
+    kind: "transient",
+    meaning: "The other cluster's state, with which this one is to begin (`bootstrapFrom`), can't be restored.",
+    remedy: "The message says why. It is tried again, and nothing else is begun in its place.",
+  },
   CheckpointUnsettled: {
     kind: "transient",
     meaning: "The disk moved on every time while a checkpoint was made.",

@@ -3,10 +3,12 @@ import type { Clock } from "../../base/clock.js";
 import { MetaMasterError } from "../../base/errors.js";
 import type { EntryKind, Operation, Position, ReadEntry, WriterId } from "../../formats/entry.js";
 import type { Appended, Claim, Draft, LogReader, LogWriter } from "../../log/log.js";
+import type { RollCall } from "../../log/roll-call.js";
 
 /** A log that all members of a test share, by the rules of log.ts; what goes over the network takes `latencyMs`. */
 export class MemoryLog {
   readonly entries: ReadEntry[] = [];
+  readonly answers: { readonly slot: number; readonly name: string }[] = [];
   readonly clock: Clock;
   latencyMs = 5;
   /** Members that the bucket can't be reached by. */
@@ -59,6 +61,20 @@ export class MemoryLog {
     await clock.sleep(this.latencyMs, signal);
     while (this.cutOff.has(member)) await clock.sleep(50, signal);
   }
+}
+
+export function memoryRollCall(log: MemoryLog, member: string, clock: Clock): RollCall {
+  return {
+    answer: async (slot, name, signal) => {
+      await log.travel(member, clock, signal);
+      log.answers.push({ slot, name });
+    },
+    present: async (slot, signal) => {
+      await log.travel(member, clock, signal);
+      return log.answers.filter((answer) => answer.slot === slot).map(({ name }) => name);
+    },
+    clearBefore: (_slot, signal) => log.travel(member, clock, signal),
+  };
 }
 
 export function memoryReader(log: MemoryLog, member: string, clock: Clock): LogReader {

@@ -12,7 +12,7 @@ import { LogElection } from "../log-election.js";
 import { Member } from "../member.js";
 import type { MemberRecords } from "../records.js";
 import { defaultMemberSettings, type MemberSettings } from "../settings.js";
-import { memoryClaim, MemoryLog, memoryReader } from "./memory-log.js";
+import { memoryClaim, MemoryLog, memoryReader, memoryRollCall } from "./memory-log.js";
 import { ModelMaster } from "./model-master.js";
 import { ModelDisk, ModelFollower, modelReconcile, ModelShipper, rowsOf } from "./model-replica.js";
 
@@ -99,6 +99,7 @@ export class Machine {
       records: this.records,
       reader,
       claim: memoryClaim(log, this.self, this.clock),
+      rollCall: memoryRollCall(log, this.name, this.clock),
       election: new LogElection(
         { member: this.name, leaseMs: this.#world.leaseMs, onBucketLoss: this.#world.onBucketLoss },
         { clock: this.clock, random: random.stream(`${this.self.nonce}/election`), logger },

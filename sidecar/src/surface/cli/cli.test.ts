@@ -1,7 +1,9 @@
-import { mkdtemp, rm, writeFile } from "node:fs/promises";
+import { mkdir, mkdtemp, readdir, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
+import { encodeEnd } from "../../formats/end-entry.js";
+import { encodeCluster } from "../../log/cluster-identity.js";
 import { openSystem } from "../compose/system.js";
 import { runCli } from "./cli.js";
 
@@ -49,6 +51,9 @@ describe("usage", () => {
     [["status", "--frob"], "unknown option '--frob'"],
     [["status", "--output", "xml"], "Allowed choices are text, json"],
     [["log", "show", "x"], "It must be a whole number."],
+    [["log", "list", "--limit", "0"], "It must be at least 1."],
+    [["log", "show"], "(see: metamaster log show --help)"],
+    [["frobnicate"], "(see: metamaster --help)"],
     [["restore"], "required option '--to <directory>' not specified"],
     [["restore", "--to", "x", "--time", "yesterday"], "It must be a time with its zone"],
     [["restore", "--to", "x", "--sequence", "5"], "It must be a database's name and a number"],
@@ -125,6 +130,41 @@ describe("config", () => {
   });
 });
 
+const keys = async (): Promise<string[]> =>
+  (await readdir(join(folder, "bucket"), { recursive: true, withFileTypes: true }))
+    .filter((entry) => entry.isFile())
+    .map(({ name }) => name)
+    .toSorted();
+
+describe("purge", () => {
+  test("refuses where there is no cluster, unless that is no error", async () => {
+    await mkdir(join(folder, "bucket"));
+    const { code, err } = await run("purge", "--yes");
+    expect([code, err]).toEqual([1, expect.stringContaining("code: HistoryMissing")]);
+    const missing = await run("purge", "--yes", "--if-exists");
+    expect([missing.code, missing.out]).toEqual([0, expect.stringContaining("nothing to delete")]);
+  });
+
+  test("says what it would do; does it with --yes; leaves what is not ours, and says so", async () => {
+    await mkdir(join(folder, "bucket", "log"), { recursive: true });
+    const uid = "ab".repeat(16);
+    const identity = { formatVersion: 1, uid, createdAt: "2026-01-01T00:00:00.000Z" };
+    await writeFile(join(folder, "bucket", "cluster.json"), encodeCluster(identity));
+    const { bytes } = encodeEnd({ cluster: uid, slot: 0, epoch: 0, previous: "", by: "test", wallTimeMs: 0 });
+    await writeFile(join(folder, "bucket", "log", "0".repeat(20)), bytes);
+    await writeFile(join(folder, "bucket", "notes.txt"), "x");
+    const before = await keys();
+    const dry = await run("purge");
+    expect([dry.code, await keys()]).toEqual([0, before]);
+    expect(dry.out).toMatch(/would delete +2 objects.*\n.*left where they are: 1\n +notes\.txt\n.*with --yes/);
+    // As if an earlier run had died while it deleted: nothing is waited for.
+    await writeFile(join(folder, "bucket", "cluster.json"), encodeCluster({ ...identity, formatVersion: 2 }));
+    const done = await run("purge", "--yes", "--output", "json");
+    expect(JSON.parse(done.out)).toMatchObject({ cluster: uid, begunBefore: true, deleted: { objects: 2 } });
+    expect(await keys()).toEqual(["notes.txt"]);
+  });
+});
+
 describe("what isn't there", () => {
   test("no member: 7", async () => {
     const { code, err } = await run("status");
@@ -136,6 +176,7 @@ describe("what isn't there", () => {
   test("no bucket: 4, whatever wants it", async () => {
     for (const args of [
       ["probe"],
+      ["purge", "--yes"],
       ["verify"],
       ["log", "list"],
       ["snapshot", "list"],
@@ -146,6 +187,12 @@ describe("what isn't there", () => {
       expect([args, code]).toEqual([args, 4]);
       expect(err).toContain("BucketNotFound");
     }
+  });
+
+  test("no data directory: looking at it does not make it", async () => {
+    const { code, err } = await run("verify", "--local");
+    expect([code, err]).toEqual([2, expect.stringContaining(`There is no data directory ${join(folder, "data")}.`)]);
+    await expect(stat(join(folder, "data"))).rejects.toMatchObject({ code: "ENOENT" });
   });
 
   test("a stack is only for those who ask", async () => {

@@ -1,6 +1,7 @@
 import { messageOf, MetaMasterError } from "../../base/errors.js";
 import { scrub } from "../../bucket/store-errors.js";
 import { toProblem } from "../http/problem.js";
+import { shortTime } from "../http/times.js";
 
 export type OutputFormat = "text" | "json";
 
@@ -48,10 +49,10 @@ export class Console {
   }
 }
 
-/** JSON has no numbers as long as ours. */
-function jsonValue(_key: string, value: unknown): unknown {
+/** JSON has no numbers as long as ours, and readers no use for all digits of a time. */
+function jsonValue(key: string, value: unknown): unknown {
   if (typeof value === "bigint") return value.toString();
-  return value instanceof Map ? Object.fromEntries(value) : value;
+  return value instanceof Map ? Object.fromEntries(value) : shortTime(key, value);
 }
 
 /** What happened, what to do, and the code to look up; a stack only for those who ask. */

@@ -11,6 +11,7 @@ import {
   type SwitchoverOptions,
 } from "./commands/member.js";
 import { probeCommand } from "./commands/probe.js";
+import { purgeCommand, type PurgeOptions } from "./commands/purge.js";
 import { restoreCommand, type RestoreOptions } from "./commands/restore.js";
 import { runCommand, sidecarCommand, type RunSignals } from "./commands/run.js";
 import { snapshotListCommand, snapshotShowCommand } from "./commands/snapshot.js";
@@ -27,14 +28,20 @@ export function buildProgram(invoke: Invoke, signals: RunSignals): Command {
   const program = new Command("metamaster")
     .description("Replicates a RocksDB-backed master through a bucket, and fails it over.")
     .version(productVersion(), "-V, --version", "print the version")
-    .showSuggestionAfterError()
-    .showHelpAfterError("(see: metamaster help COMMAND)");
+    .showSuggestionAfterError();
   addRun(program, invoke, signals);
   addSidecar(program, invoke, signals);
   addMemberCommands(program, invoke);
   addHistoryCommands(program, invoke);
+  addPurge(program, invoke);
   addConfigCommands(program, invoke);
+  sayWhereHelpIs(program, "metamaster");
   return program;
+}
+
+function sayWhereHelpIs(command: Command, name: string): void {
+  command.showHelpAfterError(`(see: ${name} --help)`);
+  for (const each of command.commands) sayWhereHelpIs(each, `${name} ${each.name()}`);
 }
 
 function addRun(program: Command, invoke: Invoke, signals: RunSignals): void {
@@ -76,7 +83,10 @@ function addMemberCommands(program: Command, invoke: Invoke): void {
     .description(
       "The local member, which must be primary, stops its master, ships the rest and lets a standby take over; returns once one has.",
     )
-    .option("--to <member>", "who should take over; default: whoever comes first")
+    .option(
+      "--to <member>",
+      "which standby should take over, refused if it does not answer; default: whoever comes first",
+    )
     .option("--max-lag <size>", "refuse while more than this is not durable, e.g. 16MiB", size)
     .addOption(timeoutOption(120))
     .action(action<SwitchoverOptions>(switchoverCommand));
@@ -103,7 +113,7 @@ function addHistoryCommands(program: Command, invoke: Invoke): void {
     .summary("list entries")
     .description("Lists entries, the newest ones or those from a slot on.")
     .option("--from <slot>", "begin at this slot", wholeNumber)
-    .option("--limit <count>", "at most so many", wholeNumber, 20)
+    .option("--limit <count>", "at most so many", count, 20)
     .action(action<{ from?: number; limit: number }>(logListCommand));
   common(log.command("show"))
     .summary("show one entry")
@@ -143,6 +153,22 @@ function addHistoryCommands(program: Command, invoke: Invoke): void {
     .option("--deep", "read every object and compare its digest", false)
     .option("--local", "check the data directory instead of the bucket", false)
     .action(action<VerifyOptions>(verifyCommand));
+}
+
+function addPurge(program: Command, invoke: Invoke): void {
+  common(program.command("purge"))
+    .summary("remove the whole cluster from its bucket")
+    .description(
+      "Says what it would delete; with --yes it deletes it: every object below the prefix that is MetaMaster's by its name, and nothing else. Refused while a member may be running, and where the prefix holds no cluster, another one's entries or a newer format. First the log is closed, so that no master's barrier is answered any more, and members that run or start halt with `ClusterDeleted`. Run again after an interruption it goes on where it was.",
+    )
+    .option("--yes", "delete it; there is no way back but the bucket's own versions", false)
+    .option(
+      "--even-if-alive",
+      "do not wait for signs of life: whoever still runs is fenced, and what it has is lost",
+      false,
+    )
+    .option("--if-exists", "no cluster below the prefix is no error", false)
+    .action(actionOf(invoke)<PurgeOptions>(purgeCommand));
 }
 
 function addConfigCommands(program: Command, invoke: Invoke): void {
@@ -193,6 +219,12 @@ function timeoutOption(seconds: number): Option {
 function wholeNumber(text: string): number {
   if (!/^\d{1,15}$/.test(text)) throw new InvalidArgumentError("It must be a whole number.");
   return Number(text);
+}
+
+function count(text: string): number {
+  const many = wholeNumber(text);
+  if (many < 1) throw new InvalidArgumentError("It must be at least 1.");
+  return many;
 }
 
 function waitSeconds(text: string): number {

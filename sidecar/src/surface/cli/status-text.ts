@@ -25,6 +25,7 @@ export function statusText(status: Fields): string {
     lines.push(
       `HALTED     ${word(halt["reason"])}: ${word(halt["message"])}`,
       `           ${word(halt["meaning"])}`,
+      ...(typeof halt["hint"] === "string" ? [`           ${halt["hint"]}`] : []),
       `           what to do: ${word(halt["remedy"])}`,
     );
   }

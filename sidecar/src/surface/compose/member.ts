@@ -1,7 +1,9 @@
 import type { Logger } from "../../base/log.js";
 import type { ImageState } from "../../formats/image.js";
 import { makeClaim } from "../../log/claim.js";
+import { checkStillThere } from "../../log/cluster-identity.js";
 import { Collector } from "../../log/collector.js";
+import type { Claim } from "../../log/log.js";
 import type { PutTrouble } from "../../log/slot-put.js";
 import type { MemberComponents, ShipperInput } from "../../member/context.js";
 import { FileRecords } from "../../member/file-records.js";
@@ -10,6 +12,8 @@ import type { Election } from "../../member/election.js";
 import { LeaseElection } from "../../member/lease-election.js";
 import { LogElection } from "../../member/log-election.js";
 import { Member } from "../../member/member.js";
+import { BucketRollCall } from "../../log/roll-call.js";
+import type { RoleBoard } from "../../member/roles.js";
 import { LocalReplica } from "../../replica/local-replica.js";
 import type { Progress } from "../../replica/progress.js";
 import type { Follower, Shipper } from "../../replica/replica.js";
@@ -36,6 +40,7 @@ export interface MemberParts {
   /** With `election.type: Lease`. */
   readonly kubernetes: Kubernetes | undefined;
   readonly master: Master;
+  readonly board: RoleBoard;
 }
 
 export interface ComposedMember {
@@ -61,16 +66,8 @@ export function composeMember(parts: MemberParts): ComposedMember {
     logger,
     records: new FileRecords(system.fs, tools.folders.root, logger),
     reader: history.reader,
-    claim: makeClaim(
-      { cluster: history.cluster.uid, writer: { member: run.member, nonce: run.nonce } },
-      {
-        bucket: history.store.single,
-        clock,
-        random,
-        compression: system.compression,
-        onTrouble: (trouble) => tellTrouble(logger, trouble),
-      },
-    ),
+    claim: makeMemberClaim(parts),
+    rollCall: new BucketRollCall(history.store.steady),
     election: makeElection(parts),
     master,
     reconcile: (signal) => {
@@ -89,8 +86,28 @@ export function composeMember(parts: MemberParts): ComposedMember {
     },
   };
   return {
-    member: new Member(memberSettings(config, run.nonce), components),
+    member: new Member(memberSettings(config, run.nonce), components, parts.board),
     followedWalBytes: () => (follower === undefined ? undefined : walBytes(follower.image)),
+  };
+}
+
+/** A member that slept while its cluster was deleted must not begin anything in what it finds. */
+function makeMemberClaim({ system, logger, history, run }: MemberParts): Claim {
+  const { clock, random, compression } = system;
+  const { cluster, store } = history;
+  const claim = makeClaim(
+    { cluster: cluster.uid, writer: { member: run.member, nonce: run.nonce } },
+    {
+      bucket: store.single,
+      clock,
+      random,
+      compression,
+      onTrouble: (trouble) => tellTrouble(logger, trouble),
+    },
+  );
+  return async (end, epoch, signal) => {
+    await checkStillThere(store.single, cluster, signal);
+    return await claim(end, epoch, signal);
   };
 }
 

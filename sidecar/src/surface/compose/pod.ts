@@ -125,7 +125,9 @@ async function heedPod(parts: PodParts, signal: AbortSignal): Promise<void> {
     if (typeof to !== "string" || to === done) continue;
     done = to;
     if (to === "" || to === member.status.member) continue;
-    const refused = (await whyNot(parts, to, signal)) ?? (await handOver(parts, to, signal));
+    const absent = await whyNot(parts, to, signal);
+    if (absent !== undefined) logger.warn({ to }, `no switchover to ${to}: ${absent}`);
+    const refused = absent ?? (await handOver(parts, to, signal));
     // With the pod, which is replaced, the annotation goes; one that stays must not ask again.
     if (refused === undefined) {
       if (config.gate === "RoleAware") await pod.annotate({ [SWITCHOVER_TO]: null }, signal);
@@ -138,11 +140,15 @@ async function heedPod(parts: PodParts, signal: AbortSignal): Promise<void> {
 
 /** Why nothing is to be begun: ending the master for nobody would only cost time. */
 async function whyNot({ pod }: PodParts, to: string, signal: AbortSignal): Promise<string | undefined> {
-  const target = await pod.sibling(to, signal);
-  if (target === undefined) return `There is no pod ${to} in this cluster.`;
-  if (target.isGoing) return `The pod ${to} is about to go.`;
-  if (target.labels[ROLE_LABEL] === "standby") return undefined;
-  return `The pod ${to} is no standby: it has not the label ${ROLE_LABEL}=standby.`;
+  const siblings = await pod.siblings(signal);
+  const standbys = siblings.filter(({ labels, isGoing }) => labels[ROLE_LABEL] === "standby" && !isGoing);
+  if (standbys.some(({ name }) => name === to)) return undefined;
+  const target = siblings.find(({ name }) => name === to);
+  const names = standbys.map(({ name }) => name).join(", ");
+  const rest = names === "" ? "Nobody is a standby now." : `Standbys: ${names}.`;
+  if (target === undefined) return `There is no pod ${to} in this cluster. ${rest}`;
+  if (target.isGoing) return `The pod ${to} is about to go. ${rest}`;
+  return `The pod ${to} is no standby: it has not the label ${ROLE_LABEL}=standby. ${rest}`;
 }
 
 /** Why not; undefined: it is done. */

@@ -8,7 +8,10 @@ import { probeBucket } from "../../bucket/probe.js";
 import { openCluster } from "../../log/cluster-identity.js";
 import type { MemberEnd } from "../../member/context.js";
 import type { Master } from "../../member/master.js";
+import { tellHalt } from "../../member/halted.js";
+import { haltFor, haltReasonFor, type Halt } from "../../member/halts.js";
 import type { Member } from "../../member/member.js";
+import { RoleBoard } from "../../member/roles.js";
 import { DirectoryLock } from "../../replica/directory-lock.js";
 import { LocalFolders } from "../../replica/local-folders.js";
 import type { Progress } from "../../replica/progress.js";
@@ -21,9 +24,10 @@ import { MemberMetrics } from "../metrics/member-metrics.js";
 import { historyOf, type History } from "./history.js";
 import { openKubernetes, type Kubernetes } from "./kubernetes.js";
 import type { MasterMaker } from "./master.js";
-import { composeMember } from "./member.js";
+import { composeMember, type ComposedMember } from "./member.js";
 import { keepPod } from "./pod.js";
 import { keepRoleLabel } from "./role-label.js";
+import { seed } from "./seed.js";
 import { RunningMember } from "./served.js";
 import { openStore, type Store } from "./store.js";
 import { productVersion, type System } from "./system.js";
@@ -85,50 +89,52 @@ async function runAlone(
     startedWallMs: system.clock.wallMs(),
   };
   const { gate, isHeld = () => false } = parts.master;
-  const served = new RunningMember(config.member, facts, metrics, gate);
+  const board = new RoleBoard(system.clock);
+  const served = new RunningMember(config.member, facts, metrics, board, gate);
+  let composed: ComposedMember | undefined;
+  metrics.watch({
+    status: () => served.memberStatus,
+    followedWalBytes: () => composed?.followedWalBytes(),
+    wallMs: () => system.clock.wallMs(),
+  });
   const http = new MemberHttp(
     { ...httpDefaults, address: config.http.address },
     { clock: system.clock, logger, member: served },
   );
+  const over = new AbortController();
+  const besides: Promise<void>[] = [];
   try {
     const master = parts.master.make(await announce(http, config, logger));
+    if (kubernetes !== undefined) {
+      besides.push(keepRoleLabel({ ...system, logger, roles: board, pod: kubernetes.pod }, over.signal));
+    }
     // A container beside us may run already, beside a member that was killed: what it writes nobody vouches for.
     const wasLeft = gate !== undefined && isHeld();
-    if (gate !== undefined) await endLeftMaster(master, config, logger);
-    const history = await untilReached(parts, served, signal, () => reach(parts, folders, metrics, signal));
+    if (gate !== undefined && !(await endLeftMaster(parts, master, served, signal))) return stoppedEarly;
+    const history = await untilReached(parts, served, signal, async () => {
+      const reached = await reach(parts, folders, metrics, signal);
+      try {
+        await seed(parts, reached, signal);
+        return reached;
+      } catch (error) {
+        await reached.store.single.close();
+        throw error;
+      }
+    });
     if (history === undefined) return stoppedEarly;
     const run = { member: config.member, nonce, bootId: processes.self.bootId };
-    const composed = composeMember({ ...parts, metrics, history, run, master, kubernetes });
-    metrics.watch({
-      status: () => served.memberStatus,
-      followedWalBytes: () => composed.followedWalBytes(),
-      wallMs: () => system.clock.wallMs(),
-    });
+    composed = composeMember({ ...parts, metrics, history, run, master, kubernetes, board });
     served.begin(composed.member, history.cluster.uid, history.store.trouble);
     parts.onComposed(composed.member, master);
-    const over = new AbortController();
     const { member } = composed;
-    const besides =
-      kubernetes === undefined
-        ? []
-        : [
-            keepRoleLabel({ ...system, logger, roles: member.roles, pod: kubernetes.pod }, over.signal),
-            ...(gate === undefined
-              ? []
-              : [
-                  keepPod(
-                    { ...system, logger, member, gate, isHeld, wasLeft, pod: kubernetes.pod, config },
-                    over.signal,
-                  ),
-                ]),
-          ];
-    try {
-      return await member.run(signal);
-    } finally {
-      over.abort(new Error("the member has ended"));
-      await Promise.all(besides);
+    if (kubernetes !== undefined && gate !== undefined) {
+      const { pod } = kubernetes;
+      besides.push(keepPod({ ...system, logger, member, gate, isHeld, wasLeft, pod, config }, over.signal));
     }
+    return await member.run(signal);
   } finally {
+    over.abort(new Error("the member has ended"));
+    await Promise.all(besides);
     kubernetes?.client.close();
     await http.close();
     await rm(httpFile(config.dataDirectory), { force: true });
@@ -171,10 +177,28 @@ async function settleIn(
   }
 }
 
-/** Ends it in order if it takes that: its tail is shipped once this member leads again. */
-async function endLeftMaster(master: Master, config: LoadedConfig["config"], logger: Logger): Promise<void> {
+/** Ends it in order if it takes that: its tail is shipped once this member leads again. False: told to stop while somebody still has a database open. */
+async function endLeftMaster(
+  { config, logger, system }: RunParts,
+  master: Master,
+  served: RunningMember,
+  signal: AbortSignal,
+): Promise<boolean> {
   logger.info({}, "nobody may open the databases until this member is primary; a master that is there is ended");
-  await master.stop({ graceMs: config.stop.grace, killWithinMs: LEFT_MASTER_KILL_MS });
+  for (;;) {
+    try {
+      await master.stop({ graceMs: config.stop.grace, killWithinMs: LEFT_MASTER_KILL_MS });
+      served.trouble = undefined;
+      return true;
+    } catch (error) {
+      if (signal.aborted) return false;
+      if (!hasCode(error, "MasterWillNotDie")) throw error;
+      served.trouble = messageWithHint(error);
+      logger.warn({ err: error }, `nothing is done on this volume before it has ended: ${messageWithHint(error)}`);
+      await system.clock.sleep(STEP_MS, signal).catch(() => undefined);
+      if (signal.aborted) return false;
+    }
+  }
 }
 
 /** Listens, and writes down where: the command line finds the member by it. */
@@ -214,7 +238,8 @@ async function reach(
 }
 
 /** Wrong ones may be replaced where they are read again. */
-function awaitsCredentials(error: unknown, { bucket }: LoadedConfig["config"]): boolean {
+function awaitsFiles(error: unknown, { bucket }: LoadedConfig["config"]): boolean {
+  if (bucket.caFile !== undefined && hasCode(error, "BucketTlsInvalid")) return true;
   return bucket.credentialsDirectory !== undefined && hasCode(error, "BucketAccessDenied");
 }
 
@@ -230,15 +255,36 @@ async function untilReached(
       return await work();
     } catch (error) {
       if (signal.aborted) return undefined;
-      if (!isKind(error, "transient") && !awaitsCredentials(error, config)) throw error;
+      const reason = haltReasonFor(error);
+      if (reason !== undefined) {
+        if (!(await standStill(served, haltFor(error, reason, system.clock.wallMs()), logger, signal)))
+          return undefined;
+        continue;
+      }
+      if (!isKind(error, "transient") && !awaitsFiles(error, config)) throw error;
       served.trouble = messageWithHint(error);
       const pauseMs = Math.min(PAUSE_MS_MAX, STEP_MS * tries);
-      logger.warn({ err: error, tries }, `the bucket can't be reached yet: ${messageOf(error)}`);
+      logger.warn(
+        { err: error, tries },
+        `${hasCode(error, "BootstrapSourceUnusable") ? "the history can't begin yet" : "the bucket can't be reached yet"}: ${messageOf(error)}`,
+      );
       try {
         await system.clock.sleep(pauseMs, signal);
       } catch {
         return undefined;
       }
     }
+  }
+}
+
+/** Ending would only have whoever started this process start it again, with nobody there to say why. False: told to stop. */
+async function standStill(served: RunningMember, halt: Halt, logger: Logger, signal: AbortSignal): Promise<boolean> {
+  tellHalt(halt, logger);
+  try {
+    await served.stayHalted(halt, signal);
+    return true;
+  } catch (error) {
+    if (!signal.aborted) throw error;
+    return false;
   }
 }

@@ -2,7 +2,9 @@ import { MetaMasterError } from "../../base/errors.js";
 import type { Position } from "../../formats/entry.js";
 import type { Gate } from "../../member/gate.js";
 import type { Member, MemberStatus } from "../../member/member.js";
-import type { RoleState } from "../../member/roles.js";
+import { Resumption, resumeRefusal } from "../../member/halted.js";
+import { haltReasons, type Halt } from "../../member/halts.js";
+import type { RoleBoard, RoleState } from "../../member/roles.js";
 import type { SwitchoverRequest, SwitchoverResult } from "../../member/switchover.js";
 import type { Barrier } from "../../replica/replica.js";
 import type { ServedMember } from "../http/served-member.js";
@@ -11,33 +13,28 @@ import type { MemberMetrics } from "../metrics/member-metrics.js";
 
 type OwnFacts = Omit<StatusFacts, "clusterUid" | "bucketTrouble">;
 
-/** What HTTP shows of a run, also before there is a member: while the bucket is waited for. */
+/** What HTTP shows of a run, also before there is a member: while the bucket is waited for, or what it says of itself stands in the way. */
 export class RunningMember implements ServedMember {
   readonly name: string;
+  readonly board: RoleBoard;
+  readonly gate: Gate | undefined;
   readonly #metrics: MemberMetrics;
   readonly #facts: OwnFacts;
-  readonly #early: RoleState;
+  readonly #resumption = new Resumption();
+  #halt: Halt | undefined;
   #clusterUid: string | undefined;
   #member: Member | undefined;
   #bucketTrouble: () => string | undefined = () => undefined;
   /** What is waited for before there is a member. */
   trouble: string | undefined;
 
-  readonly gate: Gate | undefined;
-
-  constructor(name: string, facts: OwnFacts, metrics: MemberMetrics, gate?: Gate) {
+  constructor(name: string, facts: OwnFacts, metrics: MemberMetrics, board: RoleBoard, gate?: Gate) {
     this.name = name;
+    this.board = board;
     this.gate = gate;
     this.#facts = facts;
     this.#metrics = metrics;
-    this.#early = {
-      version: 0,
-      role: "Syncing",
-      reason: "looking at the bucket",
-      epoch: undefined,
-      writable: false,
-      sinceWallMs: facts.startedWallMs,
-    };
+    board.enter("Syncing", "looking at the bucket");
   }
 
   /** `bucketTrouble`: what keeps calls to the bucket from succeeding. */
@@ -48,8 +45,18 @@ export class RunningMember implements ServedMember {
     this.trouble = undefined;
   }
 
+  /** Before there is a member: stands still until resumed; rejects with the signal's reason. Not recorded, since every start looks for the cause again. */
+  async stayHalted(halt: Halt, signal: AbortSignal): Promise<void> {
+    this.#halt = halt;
+    this.trouble = undefined;
+    this.board.enter("Halted", `${halt.reason}: ${halt.message}`);
+    await this.#resumption.wait(signal);
+    this.#halt = undefined;
+    this.board.enter("Syncing", `resumed after ${halt.reason}`);
+  }
+
   get role(): RoleState {
-    return this.#member?.roles.state ?? this.#early;
+    return this.board.state;
   }
 
   get primary(): { readonly member: string; readonly epoch: number } | undefined {
@@ -57,8 +64,7 @@ export class RunningMember implements ServedMember {
   }
 
   async roleAfter(version: number, signal: AbortSignal): Promise<RoleState> {
-    if (this.#member === undefined) return this.#early;
-    return await this.#member.roles.after(version, signal);
+    return await this.board.after(version, signal);
   }
 
   async barrier(signal: AbortSignal): Promise<Barrier> {
@@ -74,7 +80,13 @@ export class RunningMember implements ServedMember {
   }
 
   resume(reason: string): void {
-    this.#begun().resume(reason);
+    if (this.#member !== undefined) {
+      this.#member.resume(reason);
+      return;
+    }
+    const refusal = resumeRefusal(this.#halt, reason, false);
+    if (refusal !== undefined) throw refusal;
+    this.#resumption.give();
   }
 
   get memberStatus(): MemberStatus {
@@ -84,12 +96,12 @@ export class RunningMember implements ServedMember {
     }
     return {
       member: this.name,
-      role: this.#early,
-      history: [this.#early],
+      role: this.board.state,
+      history: this.board.history,
       primary: undefined,
       position: undefined,
       ship: undefined,
-      halt: undefined,
+      halt: this.#halt === undefined ? undefined : { ...this.#halt, ...haltReasons[this.#halt.reason] },
       trouble: this.trouble,
       writeTrouble: undefined,
       failovers: [],

@@ -59,7 +59,7 @@ export function memberSettings(config: Config, nonce: string): MemberSettings {
   const { member, election, health, failover, stop } = config;
   return {
     ...defaultMemberSettings({ member, nonce }, election.lease),
-    bootstrap: config.bootstrap,
+    bootstrap: bootstrapOf(config),
     gate: config.gate,
     health: {
       intervalMs: health.interval,
@@ -81,9 +81,14 @@ export function shipSettings(config: Config): ShipSettings {
   };
 }
 
-export function reconcileSettings({ bootstrap, quarantine }: Config): ReconcileSettings {
-  const { maxCount, maxBytes, removeOldest } = quarantine;
-  return { bootstrap, quarantine: { maxCount, maxBytes, removeOldest } };
+/** What was fetched from another cluster is adopted, and nobody without it may begin the history. */
+function bootstrapOf({ bootstrap, bootstrapFrom }: Config): Config["bootstrap"] {
+  return bootstrapFrom === undefined ? bootstrap : "Adopt";
+}
+
+export function reconcileSettings(config: Config): ReconcileSettings {
+  const { maxCount, maxBytes, removeOldest } = config.quarantine;
+  return { bootstrap: bootstrapOf(config), quarantine: { maxCount, maxBytes, removeOldest } };
 }
 
 export function fetchSettings({ transfer }: Config): FetchSettings {

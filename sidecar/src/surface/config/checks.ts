@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
 import { fileURLToPath } from "node:url";
+import { bucketUrlFault, shownUrl } from "../../bucket/bucket-url.js";
 import { isLoopback } from "./address.js";
 import type { PlainIssue } from "./problems.js";
 import { leaseTimes } from "./lease-times.js";
@@ -16,6 +17,7 @@ export function crossCheck(config: Config, base: string): PlainIssue[] {
     ...companionIssues(config),
     ...healthIssues(config),
     ...bucketIssues(config, base),
+    ...bootstrapIssues(config),
     ...electionIssues(config),
   ];
 }
@@ -120,15 +122,18 @@ function electionIssues({ cluster, election }: Config): PlainIssue[] {
   return issues;
 }
 
-/** A bucket in the data directory would be swept away by the first restore. */
+/** A url that no bucket can be opened by; a bucket in the data directory would be swept away by the first restore. */
 function bucketIssues({ bucket, dataDirectory }: Config, base: string): PlainIssue[] {
+  const fault = bucketUrlFault(bucket.url);
+  if (fault !== undefined) {
+    return [{ path: ["bucket", "url"], message: `found ${JSON.stringify(shownUrl(bucket.url))}: ${fault}` }];
+  }
   const url = new URL(bucket.url);
   if (url.protocol !== "file:") return [];
   if (bucket.credentialsDirectory !== undefined) {
     const message = "is for s3:// and gs:// only; leave it out";
     return [{ path: ["bucket", "credentialsDirectory"], message }];
   }
-  if (url.host !== "") return [];
   const data = resolve(base, dataDirectory);
   const folder = fileURLToPath(url);
   if (!isWithin(data, folder) && !isWithin(folder, data)) return [];
@@ -138,6 +143,20 @@ function bucketIssues({ bucket, dataDirectory }: Config, base: string): PlainIss
       message: `found ${folder}; the bucket's folder and dataDirectory (${data}) must lie apart`,
     },
   ];
+}
+
+function bootstrapIssues({ bootstrap, bootstrapFrom, bucket }: Config): PlainIssue[] {
+  if (bootstrapFrom === undefined) return [];
+  const { url } = bootstrapFrom;
+  const wrong: string[] = [];
+  const fault = bucketUrlFault(url);
+  if (fault !== undefined) wrong.push(`found ${JSON.stringify(shownUrl(url))}: ${fault}`);
+  const [own, other] = [bucket.url, url].map((each) => each.replace(/\/+$/, ""));
+  if (isWithin(own ?? "", other ?? "") || isWithin(other ?? "", own ?? ""))
+    wrong.push("is, holds or lies in `bucket.url`; name another cluster's prefix");
+  if (new URL(bucket.url).protocol !== new URL(url).protocol) wrong.push("must be in the same store as `bucket.url`");
+  if (bootstrap === "Adopt") wrong.push("is one beginning too many: `bootstrap` is Adopt");
+  return wrong.map((message) => ({ path: ["bootstrapFrom", "url"], message }));
 }
 
 function isWithin(parent: string, child: string): boolean {

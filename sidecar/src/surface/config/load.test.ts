@@ -153,6 +153,21 @@ describe("one mistake, one clear line", () => {
       good.replace("s3://bucket/demo", "file:///etc/mm/data/bucket"),
       "f:5: bucket.url found /etc/mm/data/bucket; the bucket's folder and dataDirectory (/etc/mm/data) must lie apart",
     ],
+    [
+      "a folder by two slashes",
+      good.replace("s3://bucket/demo", "file://shared"),
+      'f:5: bucket.url found "file://shared": a file url has three slashes (file:///folder); the part after two is a host',
+    ],
+    [
+      "no bucket in the bucket's url",
+      good.replace("s3://bucket/demo", "s3:///demo"),
+      'f:5: bucket.url found "s3:///demo": it names no bucket',
+    ],
+    [
+      "a number where a section belongs",
+      `${good}wal: 3\n`,
+      "f:9: wal found 3; expected a section with maxDelay, maxSpool",
+    ],
     ["a key given twice", `${good}cluster: two\n`, "f:9: it is no YAML: Map keys must be unique"],
     [
       "no YAML",

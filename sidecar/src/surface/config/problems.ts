@@ -84,7 +84,9 @@ function hintFor(found: unknown, expected: string): string {
   if (typeof found === "string" && expected.startsWith("a size") && /^\d+ ?([kmgt]b?)$/i.test(found))
     return ". Units are KiB, MiB, GiB";
   if (typeof found === "number" || typeof found === "boolean") {
-    return /true or false|whole number|^a list/.test(expected) ? "" : ". Put it in quotes if it is meant as text";
+    return /true or false|whole number|^a list|^a section/.test(expected)
+      ? ""
+      : ". Put it in quotes if it is meant as text";
   }
   return "";
 }

@@ -65,7 +65,10 @@ const bucket = z
       isPath,
     ),
     caFile: optionalText(
-      { description: "PEM file of the CA that signed the store's certificate.", expected: path },
+      {
+        description: "PEM file of the CA that signed the store's certificate; read anew when it changes.",
+        expected: path,
+      },
       isPath,
     ),
     checksums: choice("S3: whether the SDK adds checksums of its own; some stores refuse them.", "WhenRequired", [
@@ -108,7 +111,7 @@ const health = z
       expected: 'a list: ["./check", "--fast"]',
     }),
     http: optionalText(
-      { description: "A URL that answers 2xx if the master is well.", expected: "a http:// or https:// URL" },
+      { description: "A URL that answers 2xx if the master is well.", expected: "an http:// or https:// URL" },
       isWebUrl,
     ),
     tcp: parsed<Address>(
@@ -161,6 +164,34 @@ export const configSchema = z.strictObject({
     "New",
     ["New", "Adopt"],
   ),
+  bootstrapFrom: z
+    .strictObject({
+      url: text(
+        {
+          description: "Another cluster's prefix in the same store, with the same credentials; it is only read.",
+          expected: "s3://bucket/prefix, gs://bucket/prefix or file:///absolute/folder",
+        },
+        isBucketUrl,
+      ),
+      member: text(
+        {
+          description: "The member that begins with it; the others follow that one.",
+          expected: "letters, digits, '.', '_', '-', up to 63",
+        },
+        isName,
+      ),
+      slot: z
+        .number()
+        .int()
+        .min(0)
+        .optional()
+        .meta({ description: "The state at that slot; default: the newest.", expected: "a whole number from 0 on" }),
+    })
+    .optional()
+    .meta({
+      description:
+        "The history begins with a copy of another cluster's state; the same on every member. Of no effect once there is a history.",
+    }),
   gate: choice(
     "`HoldStart`: the master runs only on the primary. `RoleAware`: it runs everywhere and watches `GET /v1/role`.",
     "HoldStart",

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { errorCodesByPart } from "../../base/error-codes.js";
+import { haltCodes, haltReasons } from "../../member/halts.js";
 import { buildProgram } from "../cli/program.js";
 import { exitCodes } from "../cli/exit-codes.js";
 import { environmentName } from "../config/overrides.js";
@@ -42,8 +43,19 @@ function errorsPage(): string {
   return page(
     "Errors",
     "Every error has a stable code. Kinds: `transient` (it is tried again), `conflict` (somebody was there first), `fenced` (another member holds a later epoch), `corrupt` (bytes that fail their check, never applied), `invalid` (input, configuration or environment is wrong; trying again does not help).",
-    sections,
+    [...sections, haltsSection()],
   );
+}
+
+function haltsSection(): string {
+  const reasons = Object.entries(haltReasons).map(([reason, { meaning, remedy }]) => {
+    const codes = Object.entries(haltCodes).filter(([, code]) => code.reason === reason);
+    const named = codes.map(([code, { atStart }]) => `\`${code}\`${atStart === "looksAgain" ? " *" : ""}`);
+    return [`\`${reason}\``, named.join(", "), meaning, remedy];
+  });
+  const intro =
+    "A halted member ends its master, stays up and waits: `metamaster status`, `/healthz`, `/readyz` and the metric `metamaster_halted` say why, and `metamaster resume --reason REASON` lets it go on. A restart alone does not, but for the codes with a `*`: their cause is looked at again at every start before anything is done. A cluster in the bucket that is not this disk's (`ForeignCluster`, `ClusterMissing`, `ClusterDeleted`, a damaged `cluster.json`) is found at the start, before there is a member: then the halt is not recorded, and each start finds it anew. `CorruptHistory` is for every other error of the kind `corrupt` that comparing the disk with the bucket once more does not mend.";
+  return `## Halts\n\n${intro}\n\n${markdownTable(["reason", "codes", "meaning", "what to do"], reasons)}`;
 }
 
 function configPage(): string {

@@ -4,6 +4,7 @@ import type { RoleState } from "../../member/roles.js";
 import { readJson, refuseUnknown } from "./body.js";
 import { requestInvalid } from "./problem.js";
 import type { ServedMember } from "./served-member.js";
+import { shortTime } from "./times.js";
 
 export interface Answer {
   readonly status: number;
@@ -49,7 +50,7 @@ export const routes: Readonly<Record<string, Route>> = {
     method: "GET",
     changes: false,
     waits: false,
-    handle: ({ member }) => json(200, { status: "ok", role: member.role.role }),
+    handle: healthz,
   },
   "/livez": { method: "GET", changes: false, waits: false, handle: () => json(200, { status: "ok" }) },
   "/metrics": { method: "GET", changes: false, waits: false, handle: metrics },
@@ -62,7 +63,7 @@ export function checkQuery({ parameters }: Route, query: URLSearchParams): void 
 }
 
 export function json(status: number, body: unknown): Answer {
-  return { status, contentType: "application/json", text: `${JSON.stringify(body)}\n` };
+  return { status, contentType: "application/json", text: `${JSON.stringify(body, shortTime)}\n` };
 }
 
 /** Durable, or the reason why not; never anything in between. */
@@ -144,6 +145,12 @@ async function gate({ member, query, within }: RouteCall): Promise<Answer> {
   }
   const { role: name, reason } = member.role;
   return json(held.isOpen ? 200 : 503, { open: held.isOpen, role: name, reason });
+}
+
+/** Always 200 while the process serves: a member that is halted waits for a person, and a restart would bring nothing. */
+function healthz({ member }: RouteCall): Answer {
+  const { role: name, reason } = member.role;
+  return json(200, { status: "ok", role: name, ...(name === "Halted" ? { halted: reason } : {}) });
 }
 
 /** Ready: a standby that follows, or a primary whose master may write. */

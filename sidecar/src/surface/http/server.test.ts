@@ -135,6 +135,11 @@ describe("barrier", () => {
     });
   });
 
+  test("a time has no more digits than it is worth", async () => {
+    member.barrierWork = () => Promise.resolve({ position, waitedMs: 3.1022000000230037 });
+    expect((await call("/v1/barrier", { method: "POST" })).body["waitedMs"]).toBe(3.102);
+  });
+
   test("a refusal carries its code and what to do", async () => {
     member.barrierWork = () =>
       Promise.reject(

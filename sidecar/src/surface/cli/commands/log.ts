@@ -119,7 +119,7 @@ function entryText({ header, operations, position, size }: ReadEntry): string {
     `written   ${iso(header.wallTimeMs)}`,
     `size      ${approximateSize(size)}`,
     `sequences ${sequencesText(header.sequences)}`,
-    "operations",
+    `operations${operations.length === 0 ? " -" : ""}`,
     ...operations.slice(0, OPERATIONS_SHOWN).flatMap((operation) => {
       const wal = walOf(operation);
       return [`  ${operationText(operation)}`, ...(wal === undefined ? [] : walText(wal))];

@@ -37,6 +37,8 @@ export async function runCommand(
 
 /** `metamaster sidecar`: the same beside a master in a container of its own; resolves once told to stop. */
 export async function sidecarCommand(context: CommandContext, signals: RunSignals): Promise<number> {
+  // The master is another user then, who has to write into what is made here: they share the group (the pod's fsGroup).
+  if (process.getuid?.() === 0) process.umask(0o002);
   return await live(context, signals, containerMaster);
 }
 

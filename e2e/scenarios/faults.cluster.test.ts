@@ -1,0 +1,230 @@
+import { afterAll, beforeAll, expect } from "@jest/globals";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Cluster, ClusterNode } from "../cluster/cluster.js";
+import { clusterOf } from "../cluster/provider.js";
+import { scenario } from "../cluster/scenario.js";
+import { waitFor } from "../cluster/wait.js";
+import { accessKey, secretKey, StoreServer } from "../servers/server.js";
+import { Client } from "./client.js";
+import { loadImages, MASTER_IMAGE } from "./images.js";
+import { installOperator, Meta, PORT } from "./product.js";
+
+// Several things fail at once, or something is missing: what the scenarios of scenarios.cluster.test.ts leave out.
+const BUILD_MS_MAX = 50 * 60_000;
+const WAIT_MS_MAX = 240_000;
+const LEASE_MS = 6000;
+const NODES = [1, 2, 3];
+const KEYS_MAX = 5000;
+
+let cluster: Cluster;
+let store: StoreServer;
+let meta: Meta;
+
+beforeAll(async () => {
+  cluster = clusterOf();
+  await cluster.build();
+  await cluster.up(NODES.length);
+  await loadImages(cluster);
+  store = await StoreServer.start("versitygw", cluster.hostAddress);
+  await installOperator(cluster);
+  meta = await Meta.make(cluster, store, "meta", { replicas: 1 });
+  await meta.apply();
+  await meta.settled(1);
+}, BUILD_MS_MAX);
+
+afterAll(async () => {
+  await cluster?.down();
+  await store?.stop();
+}, 120_000);
+
+function on(name: string, body: () => Promise<void>): void {
+  scenario(() => cluster, name, body);
+}
+
+/** The client writes all the while; in the end nothing acknowledged is missing. */
+async function writing(name: string, body: (client: Client) => Promise<void>, of = meta): Promise<void> {
+  const client = new Client(of);
+  try {
+    await client.writes();
+    await body(client);
+    await client.writes();
+    expect(await client.missing(name)).toEqual([]);
+  } finally {
+    await client.end();
+  }
+}
+
+interface Where {
+  readonly name: string;
+  readonly address: string;
+  readonly node: ClusterNode;
+}
+
+/** By its label: an operator need not be there. */
+async function primaryNow(of = meta): Promise<Where> {
+  return await waitFor("somebody is primary", WAIT_MS_MAX, async () => {
+    const [found] = await of.labelled();
+    const at = (await of.pods()).get(found?.name ?? "")?.node;
+    const node = NODES.map((index) => cluster.node(index)).find(({ name }) => name === at);
+    return found === undefined || node === undefined ? undefined : { ...found, node };
+  });
+}
+
+async function untilAnotherThan({ name: before }: Where, of = meta): Promise<void> {
+  await waitFor(`another than ${before} is primary`, WAIT_MS_MAX, async () => {
+    const found = await of.labelled();
+    return found.some(({ name }) => name !== before) ? true : undefined;
+  });
+}
+
+on("scaled from one to three while it is written: the one that is there is not restarted", async () => {
+  const before = await meta.pods();
+  await writing("one to three", async () => {
+    await cluster.kubectl(["scale", "mmc/meta", "--replicas=3"]);
+    await meta.settled(3);
+  });
+  meta.change({ replicas: 3 });
+  expect((await meta.pods()).get("meta-0")).toEqual(before.get("meta-0"));
+});
+
+on(
+  "the primary is cut off from the bucket and the API server at once: its master ends, another leads, and the old one acknowledges nothing",
+  async () => {
+    const old = await primaryNow();
+    await writing("cut off from both", async (client) => {
+      await old.node.cut("api-server");
+      await old.node.cut("host");
+      try {
+        await untilAnotherThan(old);
+        await client.writes();
+        // Who still talks to the old one is not answered: its master has ended.
+        const late = fetch(`http://${old.address}:${PORT}/kv/late`, {
+          method: "PUT",
+          body: "late",
+          signal: AbortSignal.timeout(2 * LEASE_MS),
+        });
+        await expect(late.then(({ status }) => status)).rejects.toThrow();
+      } finally {
+        await old.node.join();
+      }
+    });
+    await meta.settled(3);
+  },
+);
+
+on("the kubelet of the primary's node stands still: the primary serves on, and nothing is moved", async () => {
+  const before = await primaryNow();
+  await writing("kubelet stopped", async (client) => {
+    await before.node.stopKubelet();
+    try {
+      await sleep(3 * LEASE_MS);
+      await client.writes();
+      expect((await primaryNow()).name).toBe(before.name);
+    } finally {
+      await before.node.startKubelet();
+    }
+  });
+  await meta.settled(3);
+});
+
+on(
+  "without an operator the primary's pod is deleted, then its node cut off: others lead, and the status is true again later",
+  async () => {
+    await cluster.kubectl(["scale", "deployment", "-n", "metamaster-system", "--all", "--replicas=0"]);
+    await cluster.kubectl(["wait", "-n", "metamaster-system", "--for=delete", "pod", "--all", "--timeout=60s"]);
+    await writing("no operator at all", async (client) => {
+      const first = await primaryNow();
+      await cluster.kubectl(["delete", "pod", first.name, "--wait=false"]);
+      await untilAnotherThan(first);
+      await client.writes();
+      const second = await primaryNow();
+      await second.node.cut();
+      try {
+        await untilAnotherThan(second);
+        await client.writes();
+      } finally {
+        await second.node.join();
+      }
+    });
+    await installOperator(cluster);
+    expect(await meta.settled(3)).toBe((await primaryNow()).name);
+  },
+);
+
+on("a Secret that is missing is told by name; once it is made everything starts, and no pod is made anew", async () => {
+  const late = await Meta.make(cluster, store, "late", { replicas: 2 });
+  const bucket = { ...late.bucket, region: "us-east-1", credentials: { secretRef: { name: "late-bucket" } } };
+  late.change({ spec: { bucket } });
+  await late.apply();
+  await waitFor("it is told", WAIT_MS_MAX, async () =>
+    (await late.condition("BucketReachable")) === "False Denied" ? true : undefined,
+  );
+  expect(await late.message("BucketReachable")).toMatch(/AWS_ACCESS_KEY_ID .* is missing.* Secret late-bucket/);
+  expect(await late.condition("Degraded")).toBe("True MemberFailing");
+  const before = await late.pods();
+  const stringData = { AWS_ACCESS_KEY_ID: accessKey, AWS_SECRET_ACCESS_KEY: secretKey };
+  const secret = { apiVersion: "v1", kind: "Secret", metadata: { name: "late-bucket" }, stringData };
+  await cluster.kubectl(["apply", "-f", "-"], JSON.stringify(secret));
+  await late.settled(2);
+  expect([...(await late.pods())]).toEqual([...before]);
+  await late.remove();
+});
+
+on("a master whose user only its image knows: the sidecar, as root, ships for it, and another takes over", async () => {
+  const master = {
+    name: "master",
+    image: MASTER_IMAGE,
+    imagePullPolicy: "Never",
+    args: ["--db", "/data/meta", "--port", `${PORT}`, "--host", "0.0.0.0"],
+    ports: [{ name: "http", containerPort: PORT }],
+  };
+  const template = { spec: { securityContext: { fsGroup: 65532 }, containers: [master] } };
+  const rooted = await Meta.make(cluster, store, "rooted", { replicas: 2, spec: { template } });
+  await rooted.apply();
+  await rooted.settled(2);
+  await writing(
+    "user of the image",
+    async (client) => {
+      const first = await primaryNow(rooted);
+      await cluster.kubectl(["delete", "pod", first.name, "--wait=false"]);
+      await untilAnotherThan(first, rooted);
+      await client.writes();
+      await rooted.settled(2);
+      const second = await primaryNow(rooted);
+      await cluster.kubectl(["delete", "pod", second.name, "--force", "--grace-period=0"]);
+      await untilAnotherThan(second, rooted);
+    },
+    rooted,
+  );
+  await rooted.settled(2);
+  await rooted.remove();
+});
+
+on("a resource begins with another one's state, and goes its own way; the other serves on", async () => {
+  const before = await rowsAfterWriting(meta, "begun from");
+  const copy = await Meta.make(cluster, store, "copy", {
+    replicas: 2,
+    spec: { bootstrap: { from: { url: meta.bucket.url } } },
+  });
+  await copy.apply();
+  await copy.settled(2);
+  const keys = await keysOf(copy);
+  expect(before.filter((key) => !keys.includes(key))).toEqual([]);
+  await writing("begun from another", async () => undefined, copy);
+  await meta.settled(3);
+  await copy.remove();
+});
+
+/** Writes some rows, and gives the names of all that are there. */
+async function rowsAfterWriting(of: Meta, name: string): Promise<readonly string[]> {
+  await writing(name, async () => undefined, of);
+  return await keysOf(of);
+}
+
+async function keysOf(of: Meta): Promise<readonly string[]> {
+  const { address } = await primaryNow(of);
+  const answer = await fetch(`http://${address}:${PORT}/list?limit=${KEYS_MAX}`, {
+    signal: AbortSignal.timeout(LEASE_MS),
+  });
+  return ((await answer.json()) as { rows: [string, string][] }).rows.map(([key]) => key);
+}

@@ -1,0 +1,141 @@
+import { MetaMasterError } from "../../base/errors.js";
+import type { Logger } from "../../base/log.js";
+import { bytesSource } from "../../bucket/byte-source.js";
+import type { Bucket } from "../../bucket/bucket.js";
+import { CLUSTER_KEY, logKey } from "../../formats/entry.js";
+import { deletedIdentity, encodeCluster } from "../cluster-identity.js";
+import {
+  endsUpTo,
+  expectNobody,
+  fence,
+  saidGoodbye,
+  type FenceComponents,
+  type Life,
+  type LifeSettings,
+} from "./fence.js";
+import { folders, isOurs, pagesOf, type Listed } from "./objects.js";
+import type { Survey } from "./survey.js";
+
+export interface PurgeSettings extends LifeSettings {
+  readonly evenIfAlive: boolean;
+  /** Who deletes, for people. */
+  readonly by: string;
+  /** After the fence, where nobody said that it ended: by then every put that was under way has landed, milliseconds. */
+  readonly settleMs: number;
+  readonly parallel: number;
+}
+
+export interface PurgeComponents extends FenceComponents {
+  readonly logger: Logger;
+  readonly life: Life;
+  readonly onDeleted: (objects: number, bytes: number) => void;
+}
+
+export interface Purged {
+  readonly objects: number;
+  readonly bytes: number;
+}
+
+/** What comes in while it is deleted is deleted, too; but not for ever. */
+const ROUNDS = 10;
+
+/**
+ * Removes a cluster. The order is what makes it safe to die anywhere:
+ * 1. the end goes into the log: no master's barrier is answered any more, members that run halt;
+ * 2. the identity is replaced by one that says "deleted": members that start refuse, whatever is left;
+ * 3. everything else goes, the end of the log last, then the identity. A second run goes on from any of these.
+ */
+export async function purge(
+  survey: Survey,
+  settings: PurgeSettings,
+  components: PurgeComponents,
+  signal: AbortSignal,
+): Promise<Purged> {
+  const { bucket, clock, logger } = components;
+  const { identity, begun } = survey;
+  if (identity === undefined) return { objects: 0, bytes: 0 };
+  const ends = await closeLog(survey, identity.uid, settings, components, signal);
+  if (!begun) {
+    if (survey.end.fenced || !saidGoodbye(survey.end, undefined)) {
+      logger.info({}, `waiting ${settings.settleMs / 1000} s for what may still be under way to the bucket`);
+      await clock.sleep(settings.settleMs, signal);
+    }
+    await bucket.put(CLUSTER_KEY, bytesSource(encodeCluster(deletedIdentity(identity))), { signal });
+  }
+  const last = ends.map(logKey);
+  const purged = await empty(components, settings.parallel, new Set(last), signal);
+  for (const key of [...last, CLUSTER_KEY]) {
+    await bucket.delete(key, { signal });
+    purged.objects += 1;
+  }
+  return purged;
+}
+
+/** The slots that hold the end of the log. */
+async function closeLog(
+  { begun, end }: Survey,
+  uid: string,
+  settings: PurgeSettings,
+  components: PurgeComponents,
+  signal: AbortSignal,
+): Promise<readonly number[]> {
+  const { by } = settings;
+  // Once deleting has begun it may be gone already, with everything else.
+  if (begun && (end.slot < 0 || end.fenced)) return await endsUpTo(components.bucket, uid, end, signal);
+  const evenIfAlive = settings.evenIfAlive || begun;
+  if (!evenIfAlive) await expectNobody(components, components.life, end, settings, signal);
+  return await fence(components, { uid, by, evenIfAlive }, end, signal);
+}
+
+async function empty(
+  { bucket, onDeleted }: PurgeComponents,
+  parallel: number,
+  keep: ReadonlySet<string>,
+  signal: AbortSignal,
+): Promise<{ objects: number; bytes: number }> {
+  const done = { objects: 0, bytes: 0 };
+  for (let round = 1, found = true; found; round++) {
+    if (round > ROUNDS) throw incomplete(bucket.url);
+    found = false;
+    for (const folder of folders) {
+      for await (const page of pagesOf(bucket, folder, signal)) {
+        const ours = page.filter(({ key }) => isOurs(key) && !keep.has(key));
+        if (ours.length === 0) continue;
+        found = true;
+        await deleteAll(bucket, ours, parallel, signal);
+        done.objects += ours.length;
+        done.bytes += ours.reduce((sum, { size }) => sum + size, 0);
+        onDeleted(done.objects, done.bytes);
+      }
+    }
+  }
+  return done;
+}
+
+async function deleteAll(
+  bucket: Bucket,
+  objects: readonly Listed[],
+  parallel: number,
+  signal: AbortSignal,
+): Promise<void> {
+  let next = 0;
+  let failed = false;
+  const work = async (): Promise<void> => {
+    for (let object = objects[next++]; object !== undefined && !failed; object = objects[next++]) {
+      try {
+        await bucket.delete(object.key, { signal });
+      } catch (error) {
+        failed = true;
+        throw error;
+      }
+    }
+  };
+  const results = await Promise.allSettled(Array.from({ length: Math.min(parallel, objects.length) }, work));
+  for (const result of results) if (result.status === "rejected") throw result.reason;
+}
+
+function incomplete(url: string): MetaMasterError {
+  return new MetaMasterError("PurgeIncomplete", "conflict", `New objects appear in ${url} while it is being emptied.`, {
+    hint: "A process still writes there: stop it, then run the same command once more.",
+  });
+}
