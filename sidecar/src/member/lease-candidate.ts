@@ -8,7 +8,7 @@ import { LeaseHold } from "./lease-hold.js";
 import type { LeaseDesk } from "./lease-parts.js";
 import { holderText, parseHolder, takenBy, type Holder } from "./lease-record.js";
 import { againMsOf } from "./lease-times.js";
-import { seeLease, verdictOf, type LeaseView, type Verdict } from "./lease-view.js";
+import { logIsOlder, seeLease, verdictOf, type LeaseView, type LogSays, type Verdict } from "./lease-view.js";
 import { beginWatch, candidacyOf, pollDelayOf, seeEnd, seeEntry, type LeaseWatch } from "./lease-watch.js";
 import { pauseOrChange, Scope } from "./scope.js";
 
@@ -193,7 +193,12 @@ export class LeaseCandidate {
     const { desk } = this.#parts;
     const sentMs = desk.clock.monotonicMs();
     const stored = await desk.call("reading the lease", signal, (inner) => desk.store.read(inner));
-    this.#view = seeLease(this.#view, stored, { sentMs, readMs: desk.clock.monotonicMs() });
+    const before = this.#view;
+    this.#view = seeLease(before, stored, { sentMs, readMs: desk.clock.monotonicMs() });
+    const log = this.#logSays();
+    if (this.#view.readAtMs !== before?.readAtMs && log !== undefined && logIsOlder(this.#view, log)) {
+      this.#parts.changed.notify();
+    }
     // A try of ours whose answer was lost.
     if (this.#tried && stored?.record.holder === holderText(desk.self)) {
       const wonMs = desk.sentMs(stored.record.renewTime);
@@ -273,13 +278,18 @@ export class LeaseCandidate {
   }
 
   #verdict(): Verdict | undefined {
-    // Until the log's end was reached nothing is known of who wrote last.
-    if (this.#view === undefined || this.#log.lastEmptyMs === undefined) return undefined;
+    const log = this.#logSays();
+    if (this.#view === undefined || log === undefined) return undefined;
     const { desk } = this.#parts;
-    const { leaseMs } = desk.times;
-    const open = candidacyOf(this.#log, this.#watchSettings(), desk.clock.monotonicMs()) !== undefined;
-    const log = { last: this.#log.last.kind, open, releasedBy: this.#releasedBy };
-    return verdictOf(this.#view, log, { self: desk.self, leaseMs, jitter: this.#jitter });
+    return verdictOf(this.#view, log, { self: desk.self, leaseMs: desk.times.leaseMs, jitter: this.#jitter });
+  }
+
+  /** Until the log's end was reached nothing is known of who wrote last. */
+  #logSays(): LogSays | undefined {
+    const { lastEmptyMs, last } = this.#log;
+    if (lastEmptyMs === undefined) return undefined;
+    const open = candidacyOf(this.#log, this.#watchSettings(), this.#parts.desk.clock.monotonicMs()) !== undefined;
+    return { last: last.kind, open, releasedBy: this.#releasedBy, emptyMs: lastEmptyMs };
   }
 
   #pauseMs(): number {

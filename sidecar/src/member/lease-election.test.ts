@@ -88,6 +88,23 @@ async function led(): Promise<{ world: LeaseWorld; a: SimulatedContender; b: Sim
 }
 
 describe("what only a lease can do", () => {
+  test("a lease given up tells nobody for whom: one that reads it before the log does not come before the one that was named", async () => {
+    const won: string[] = [];
+    for (let offset = 0; offset < 40; offset++) {
+      const world = new LeaseWorld();
+      const [a, b, c] = [world.contender("a"), world.contender("b"), world.contender("c")];
+      a.stand();
+      await world.until(() => a.leads);
+      for (const other of [b, c]) other.stand();
+      await world.pass(world.leaseMs / 2 + 13 * offset);
+      await a.release("c");
+      await world.until(() => b.leads || c.leads, world.leaseMs / 2);
+      won.push(b.leads ? "b" : "c");
+      world.close();
+    }
+    expect(new Set(won)).toEqual(new Set(["c"]));
+  });
+
   test("the bucket away: the leader leads on", async () => {
     const { world, a, b } = await led();
     for (const name of ["a", "b"]) world.log.cutOff.add(name);

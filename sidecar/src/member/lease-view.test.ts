@@ -18,10 +18,10 @@ function watched(stored: StoredLease | undefined, ...looksMs: number[]): LeaseVi
   return view;
 }
 
-const life: LogSays = { last: "Life", open: false, releasedBy: undefined };
-const nothing: LogSays = { last: "Nothing", open: true, releasedBy: undefined };
-const own: LogSays = { last: "OwnEpoch", open: true, releasedBy: undefined };
-const freed: LogSays = { last: "Release", open: true, releasedBy: "b1" };
+const life: LogSays = { last: "Life", open: false, releasedBy: undefined, emptyMs: 1000 };
+const nothing: LogSays = { ...life, last: "Nothing", open: true };
+const own: LogSays = { ...nothing, last: "OwnEpoch" };
+const freed: LogSays = { ...life, last: "Release", open: true, releasedBy: "b1" };
 const reserved: LogSays = { ...freed, open: false };
 
 const yes = (reason: string) => ({ may: true, reason });
@@ -39,6 +39,7 @@ describe("may this member take the lease", () => {
     ["no lease, released in the log", watched(undefined), freed, yes("Released")],
     ["released", watched(lease("")), freed, yes("Released")],
     ["released, never claimed with", watched(lease("")), life, yes("Released")],
+    ["released, and for whom is not read yet", watched(lease("")), { ...life, emptyMs: 999 }, until(Infinity)],
     ["released, and reserved for another", watched(lease("")), reserved, until(Infinity)],
     ["held, and reserved for another", watched(other, 99_000), reserved, until(Infinity)],
     ["held, released in the log by its holder", watched(other), freed, yes("Released")],

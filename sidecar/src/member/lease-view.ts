@@ -50,6 +50,8 @@ export interface LogSays {
   readonly open: boolean;
   /** The run that wrote the release, if that is the last entry. */
   readonly releasedBy: string | undefined;
+  /** When the latest look that found nothing more was sent. */
+  readonly emptyMs: number;
 }
 
 export interface ViewSettings {
@@ -77,7 +79,10 @@ export function verdictOf(view: LeaseView, log: LogSays, settings: ViewSettings)
     return log.open ? { may: true, reason: reasonOf(log.last) } : { may: false, dueMs: Infinity };
   }
   const { holder } = stored.record;
-  if (holder === "") return { may: true, reason: log.last === "Life" ? "Released" : reasonOf(log.last) };
+  if (holder === "") {
+    if (log.last !== "Life") return { may: true, reason: reasonOf(log.last) };
+    return logIsOlder(view, log) ? { may: false, dueMs: Infinity } : { may: true, reason: "Released" };
+  }
   const of = parseHolder(holder);
   if (of?.uid === settings.self.uid) {
     if (of.nonce !== settings.self.nonce) return { may: false, ask: "Own", dueMs: Infinity };
@@ -87,6 +92,11 @@ export function verdictOf(view: LeaseView, log: LogSays, settings: ViewSettings)
   if (of !== undefined && of.nonce === log.releasedBy) return { may: true, reason: "Released" };
   const verdict = waited(view, settings);
   return verdict.may ? verdict : { ...verdict, ask: "Evidence" };
+}
+
+/** A release is in the log before the lease is given up, and says for whom: a log read before the lease may lack it. */
+export function logIsOlder(view: LeaseView, log: LogSays): boolean {
+  return view.stored?.record.holder === "" && log.emptyMs < view.readAtMs;
 }
 
 function reasonOf(last: Exclude<LastSeen["kind"], "Life">): Candidacy["reason"] {
