@@ -49,7 +49,7 @@ kube: build
 	@$(JEST) --selectProjects=kube --runInBand $(ARGS)
 
 # A whole Kubernetes cluster, on this machine (root on Linux) or with PROVIDER=kind in Docker: e2e/cluster/README.md.
-e2e: build
+e2e: test-tools
 	@PROVIDER=$(PROVIDER) node dist/e2e/cluster/main.js cluster
 	@PROVIDER=$(PROVIDER) node scripts/test.js --only kube,cluster
 

@@ -112,20 +112,25 @@ on(
   },
 );
 
-on("the kubelet of the primary's node stands still: the primary serves on, and nothing is moved", async () => {
-  const before = await primaryNow();
-  await writing("kubelet stopped", async (client) => {
-    await before.node.stopKubelet();
-    try {
-      await sleep(3 * LEASE_MS);
-      await client.writes();
-      expect((await primaryNow()).name).toBe(before.name);
-    } finally {
-      await before.node.startKubelet();
-    }
-  });
-  await meta.settled(3);
-});
+on(
+  "the kubelet of the primary's node stands still: nothing is moved, until the cluster takes the pod out of its Service",
+  async () => {
+    const before = await primaryNow();
+    await writing("kubelet stopped", async (client) => {
+      await before.node.stopKubelet();
+      try {
+        await sleep(3 * LEASE_MS);
+        await client.writes();
+        expect((await primaryNow()).name).toBe(before.name);
+        await untilAnotherThan(before);
+        await client.writes();
+      } finally {
+        await before.node.startKubelet();
+      }
+    });
+    await meta.settled(3);
+  },
+);
 
 on(
   "without an operator the primary's pod is deleted, then its node cut off: others lead, and the status is true again later",

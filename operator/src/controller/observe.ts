@@ -1,5 +1,6 @@
 import type { MetaMasterCluster, MemberStatus } from "../../../crds/src/index.js";
 import type { Member } from "../decisions/members.js";
+import { nodeState } from "../kube/node-state.js";
 import { text, type LiveObject } from "../kube/objects.js";
 import type { Store } from "../kube/store.js";
 import { HTTP_PORT, namespaceOf, ROLE_LABEL } from "../objects/names.js";
@@ -80,7 +81,7 @@ function observed(
     lagSeconds: role === "Standby" ? lag.secondsBehind(slot) : undefined,
     revision: text(pod, "metadata", "labels", "controller-revision-hash") ?? "",
     deleting: text(pod, "metadata", "deletionTimestamp") !== undefined,
-    cordoned: node !== undefined && Reflect.get(node["spec"] ?? {}, "unschedulable") === true,
+    ...(node === undefined ? { cordoned: false, nodeSilent: false } : nodeState(node)),
   };
   return { pod, document, member, slot, failing: failureOf(pod) };
 }

@@ -42,6 +42,7 @@ function member(ordinal: number, role: MemberDocument["role"], more: Partial<Mem
       revision: "r",
       deleting: false,
       cordoned: false,
+      nodeSilent: false,
     },
     slot: 9,
     failing: undefined,

@@ -4,9 +4,9 @@ import type { Action, Member } from "./members.js";
 import { nextAction, type Wishes } from "./next-action.js";
 import { rollout } from "./rollout.js";
 import { scale } from "./scale.js";
-import { bestTarget, declaredSwitchover, drained } from "./switchover.js";
+import { bestTarget, declaredSwitchover, offItsNode } from "./switchover.js";
 
-/** `P0 S1 S2`: role and ordinal; then `~5` seconds behind, `!` cordoned, `-` deleting, `'` of the template before, `*` may be the one that serves. */
+/** `P0 S1 S2`: role and ordinal; then `~5` seconds behind, `!` cordoned, `%` on a node that is not Ready, `-` deleting, `'` of the template before, `*` may be the one that serves. */
 function members(text: string): Member[] {
   const roles: Record<string, Member["role"]> = {
     P: "Primary",
@@ -31,6 +31,7 @@ function members(text: string): Member[] {
         revision: marks.includes("'") ? "old" : "new",
         deleting: marks.includes("-"),
         cordoned: marks.includes("!"),
+        nodeSilent: marks.includes("%"),
       };
     });
 }
@@ -79,8 +80,14 @@ test.each([
   ["P0!", "Wait"],
   ["P0 S1!", "Nothing"],
   ["S0! S1", "Nothing"],
-])("a drain under %s: %s", (text, expected) => {
-  expect(said(drained(members(text), 10))).toBe(expected);
+  ["P0% S1", "Switchover m-1"],
+  ["P0% S1% S2~4", "Switchover m-2"],
+  ["P0! S1% S2~4", "Switchover m-2"],
+  ["P0% S1%", "Wait"],
+  ["P0 S1%", "Nothing"],
+  ["U0% S1", "Nothing"],
+])("a node under %s: %s", (text, expected) => {
+  expect(said(offItsNode(members(text), 10))).toBe(expected);
 });
 
 test.each([

@@ -16,6 +16,8 @@ export interface Member {
   readonly deleting: boolean;
   /** Its node takes no new pods: somebody drains it. */
   readonly cordoned: boolean;
+  /** Its node's kubelet is not heard from, or says that it is not well: no Service leads to a pod there. */
+  readonly nodeSilent: boolean;
 }
 
 /** What the operator does next. One dangerous thing at a time: it looks again before the next. */

@@ -1,7 +1,7 @@
 import { nothing, wait, type Action, type Member } from "./members.js";
 import { rollout, type RolloutWish } from "./rollout.js";
 import { scale } from "./scale.js";
-import { declaredSwitchover, drained } from "./switchover.js";
+import { declaredSwitchover, offItsNode } from "./switchover.js";
 
 export interface Wishes extends Omit<RolloutWish, "current"> {
   readonly switchover: { readonly target: string; readonly maxLagSeconds: number } | undefined;
@@ -20,7 +20,7 @@ export function nextAction(members: readonly Member[], current: number, wishes: 
   const declared = declaredSwitchover(members, switchover);
   const steps: readonly (() => Action)[] = [
     () => declared,
-    () => drained(members, maxLagSeconds),
+    () => offItsNode(members, maxLagSeconds),
     () => scale(members, { current, wanted, maxLagSeconds }),
     () => rollout(members, { ...wishes, current }),
   ];

@@ -13,7 +13,7 @@ export interface TargetWish {
 export function bestTarget(members: readonly Member[], { maxLagSeconds, may, rather }: TargetWish): Member | undefined {
   const rank = (member: Member): number => (rather?.(member) === true ? 0 : 1);
   return members
-    .filter((member) => follows(member) && !member.cordoned && may(member))
+    .filter((member) => follows(member) && !member.cordoned && !member.nodeSilent && may(member))
     .filter(({ lagSeconds }) => lagSeconds !== undefined && lagSeconds <= maxLagSeconds)
     .toSorted((a, b) => rank(a) - rank(b) || lag(a) - lag(b) || a.ordinal - b.ordinal)[0];
 }
@@ -42,15 +42,15 @@ export function declaredSwitchover(
   return { do: "Switchover", target, why: "the spec asks for it" };
 }
 
-/** A node under the primary is drained: the eviction goes through once another member is primary. */
-export function drained(members: readonly Member[], maxLagSeconds: number): Action {
+/**
+ * A node under the primary is drained: the eviction goes through once another member is primary. Or its kubelet is silent: the primary serves on, but the
+ * cluster takes its pod out of the Service.
+ */
+export function offItsNode(members: readonly Member[], maxLagSeconds: number): Action {
   const primary = primaryOf(members);
-  if (primary === undefined || !primary.cordoned) return nothing;
+  if (primary === undefined || !(primary.cordoned || primary.nodeSilent)) return nothing;
+  const why = `the node of ${primary.name} is ${primary.cordoned ? "cordoned" : "not Ready"}`;
   const target = bestTarget(members, { maxLagSeconds, may: () => true });
-  if (target === undefined) {
-    return wait(
-      `the node of ${primary.name}, the primary, is cordoned, and no standby on another node is close enough`,
-    );
-  }
-  return { do: "Switchover", target: target.name, why: `the node of ${primary.name} is cordoned` };
+  if (target === undefined) return wait(`${why}, and no standby on another node is close enough to be primary instead`);
+  return { do: "Switchover", target: target.name, why };
 }

@@ -3,7 +3,8 @@ import { GROUP, KIND, PLURAL, VERSION } from "../../../crds/src/index.js";
 import type { Logger } from "../log.js";
 import { CLUSTER_LABEL, FIELD_MANAGER } from "../objects/names.js";
 import { Informer, ownersOf, type Watched } from "./informers.js";
-import { field, keyOf, text, type LiveObject } from "./objects.js";
+import { nodeState } from "./node-state.js";
+import { keyOf, text, type LiveObject } from "./objects.js";
 
 const ours = `app.kubernetes.io/managed-by=${FIELD_MANAGER}`;
 const rbac = "rbac.authorization.k8s.io/v1";
@@ -54,7 +55,8 @@ export interface StoreSettings {
 /** What is, as the API server last told. */
 export class Store {
   readonly #informers: ReadonlyMap<WatchedKind, Informer>;
-  readonly #cordoned = new Set<string>();
+  /** Of the nodes that are not simply well, what they are. */
+  readonly #nodes = new Map<string, string>();
 
   /** `onChange`: the key of a cluster with which something has happened; undefined: it may be any. */
   constructor(
@@ -69,7 +71,7 @@ export class Store {
       const tell = (object: LiveObject): void => {
         // A node's heartbeats are nobody's concern.
         if (kind === "Node") {
-          if (this.#cordonChanged(object)) onChange(undefined);
+          if (this.#nodeChanged(object)) onChange(undefined);
         } else for (const key of clustersOf(kind, object)) onChange(key);
       };
       informers.set(kind, new Informer(watched, { config, api, namespace, logger }, tell));
@@ -77,12 +79,13 @@ export class Store {
     this.#informers = informers;
   }
 
-  #cordonChanged(node: LiveObject): boolean {
+  #nodeChanged(node: LiveObject): boolean {
     const name = text(node, "metadata", "name") ?? "";
-    const cordoned = field(node, "spec", "unschedulable") === true;
-    const changed = this.#cordoned.has(name) !== cordoned;
-    if (cordoned) this.#cordoned.add(name);
-    else this.#cordoned.delete(name);
+    const { cordoned, nodeSilent } = nodeState(node);
+    const state = cordoned || nodeSilent ? JSON.stringify({ cordoned, nodeSilent }) : undefined;
+    const changed = this.#nodes.get(name) !== state;
+    if (state === undefined) this.#nodes.delete(name);
+    else this.#nodes.set(name, state);
     return changed;
   }
 
