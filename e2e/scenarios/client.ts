@@ -53,7 +53,7 @@ export class Client {
   /** Ends, reads everything back, and gives the acknowledged rows that are not there. What the failovers took is kept as JSON. */
   async missing(scenario: string): Promise<readonly string[]> {
     await this.end();
-    const rows = await waitFor("the rows can be read back", 240_000, () => this.#rows().catch(() => undefined));
+    const rows = await this.rows();
     const { status } = (await this.#meta.get()) as { status?: { lastFailover?: object } };
     const result = { scenario, acknowledged: this.acknowledged, gaps: this.gaps, lastFailover: status?.lastFailover };
     console.log(JSON.stringify(result));
@@ -105,6 +105,11 @@ export class Client {
     if (ms > GAP_MS && this.acknowledged > 0) this.gaps.push({ ms, at: new Date().toISOString() });
     this.#lastMs = nowMs;
     this.#acknowledged.push(row);
+  }
+
+  /** Every key that is there, once it can be read. */
+  async rows(): Promise<ReadonlySet<string>> {
+    return await waitFor("the rows can be read back", 240_000, () => this.#rows().catch(() => undefined));
   }
 
   async #rows(): Promise<ReadonlySet<string>> {

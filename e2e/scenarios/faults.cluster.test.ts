@@ -8,6 +8,7 @@ import { accessKey, secretKey, StoreServer } from "../servers/server.js";
 import { Client } from "./client.js";
 import { loadImages, MASTER_IMAGE } from "./images.js";
 import { installOperator, Meta, PORT } from "./product.js";
+import { ServiceClient } from "./service-client.js";
 
 // Several things fail at once, or something is missing: what the scenarios of scenarios.cluster.test.ts leave out.
 const BUILD_MS_MAX = 50 * 60_000;
@@ -85,6 +86,23 @@ on("scaled from one to three while it is written: the one that is there is not r
   });
   meta.change({ replicas: 3 });
   expect((await meta.pods()).get("meta-0")).toEqual(before.get("meta-0"));
+});
+
+on("a client that knows only the Service reaches whoever is primary: before and after a failover", async () => {
+  await writing("through the Service", async (client) => {
+    const through = await ServiceClient.start(meta);
+    try {
+      await through.writes();
+      const first = await primaryNow();
+      await cluster.kubectl(["delete", "pod", first.name, "--wait=false"]);
+      await untilAnotherThan(first);
+      await through.writes();
+      expect(await through.missing(() => client.rows())).toEqual([]);
+    } finally {
+      await through.end();
+    }
+  });
+  await meta.settled(3);
 });
 
 on(

@@ -7,7 +7,7 @@ import { waitFor } from "../cluster/wait.js";
 import { StoreServer } from "../servers/server.js";
 import { Client } from "./client.js";
 import { loadImages } from "./images.js";
-import { installOperator, Meta, operatorMetrics, putSecret } from "./product.js";
+import { installOperator, Meta, operatorMetrics, PORT, putSecret } from "./product.js";
 import { secretKey } from "../servers/server.js";
 
 const BUILD_MS_MAX = 50 * 60_000;
@@ -18,6 +18,8 @@ const MANY = 300;
 const MANY_MS_MAX = 600_000;
 const SETTLE_MS = 10_000;
 const QUIET_MS = 20_000;
+const TAIL = "held-back-on-the-old-disk";
+const PUT_MS_MAX = 1500;
 
 let cluster: Cluster;
 let store: StoreServer;
@@ -61,6 +63,24 @@ async function versionsOfAll(): Promise<ReadonlyMap<string, string>> {
   const each = '{range .items[*]}{.kind}/{.metadata.name} {.metadata.resourceVersion}{"\\n"}{end}';
   const lines = (await cluster.kubectl(["get", kinds, "-o", `jsonpath=${each}`])).trim().split("\n");
   return new Map(lines.map((line) => line.split(" ") as [string, string]));
+}
+
+async function putThrough(address: string, key: string): Promise<number> {
+  const signal = AbortSignal.timeout(PUT_MS_MAX);
+  const answer = await fetch(`http://${address}:${PORT}/kv/${key}`, { method: "PUT", body: key, signal });
+  if (answer.status !== 200) throw new Error(`not acknowledged: HTTP ${answer.status}`);
+  return answer.status;
+}
+
+/** Is it in a file that the member put aside? Its image has no shell. */
+async function quarantined(pod: string, key: string): Promise<boolean> {
+  const program = `
+    const { readdirSync, readFileSync, statSync } = require("node:fs");
+    const root = "/data/.metamaster/quarantine/";
+    const files = readdirSync(root, { recursive: true }).filter((name) => statSync(root + name).isFile());
+    console.log(files.some((name) => readFileSync(root + name).includes(${JSON.stringify(key)})));`;
+  const said = await cluster.kubectl(["exec", pod, "-c", "metamaster", "--", "/bin/node", "-e", program]);
+  return said.trim() === "true";
 }
 
 function nodeOf(name: string): ReturnType<Cluster["node"]> {
@@ -204,12 +224,17 @@ on("the primary's node is drained: a switchover first, then the eviction goes th
 });
 
 on(
-  "the primary's whole pod stands still for several leases: another one leads, and its writes are not acknowledged when it wakes",
+  "the primary's whole pod stands still for several leases: another one leads, and what it had not shipped is never acknowledged, but kept",
   async () => {
+    const [old] = await meta.labelled();
+    const { name: primary, address } = old ?? { name: "", address: "" };
     await writing("frozen", async (client) => {
-      const primary = await meta.primary();
+      // Without the bucket it is written on its disk, and not acknowledged.
+      await store.kill();
+      await expect(putThrough(address, TAIL)).rejects.toThrow();
       const frozen = await cluster.freezePod("default", primary);
       try {
+        await store.restart();
         await waitFor("another one is primary", WAIT_MS_MAX, async () => {
           const found = await meta.labelled();
           return found.some(({ name }) => name !== primary) ? true : undefined;
@@ -220,8 +245,11 @@ on(
         await frozen.thaw();
       }
       await client.writes();
+      await expect(putThrough(address, "late")).rejects.toThrow();
+      await meta.settled(3);
+      expect((await client.rows()).has(TAIL)).toBe(false);
     });
-    await meta.settled(3);
+    expect(await quarantined(primary, TAIL)).toBe(true);
   },
 );
 
