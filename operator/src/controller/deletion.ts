@@ -4,7 +4,7 @@ import { list, number, text, type LiveObject } from "../kube/objects.js";
 import type { Store } from "../kube/store.js";
 import type { Writer } from "../kube/writer.js";
 import { clusterRoleBindingName } from "../objects/access.js";
-import { CLUSTER_LABEL, manifestOf, namespaceOf } from "../objects/names.js";
+import { CLUSTER_LABEL, manifestOf, namespaceOf, type KubeManifest } from "../objects/names.js";
 import {
   PURGE_ANNOTATION,
   PURGE_LABEL,
@@ -44,7 +44,7 @@ export async function deleteStep(
   cluster: MetaMasterCluster,
   components: DeletionComponents,
 ): Promise<DeletionProgress> {
-  const { store, writer } = components;
+  const { writer } = components;
   const found = factsOf(cluster, components);
   const step = deletionStep(found.facts);
   switch (step.do) {
@@ -52,9 +52,7 @@ export async function deleteStep(
       if (found.set !== undefined) await writer.remove(manifestOf(found.set));
       break;
     case "MakeJob":
-      for (const manifest of [...purgeNeeds(cluster), purgeJob(cluster, components.image)]) {
-        await writer.apply(manifest, store.get(manifest.kind, manifest.metadata.name, manifest.metadata.namespace));
-      }
+      await applyAll([...purgeNeeds(cluster), purgeJob(cluster, components.image)], components);
       break;
     case "RemoveJob":
       if (found.job !== undefined) await writer.remove(manifestOf(found.job), text(found.job, "metadata", "uid"));
@@ -70,7 +68,7 @@ export async function deleteStep(
       break;
     case "Wait":
       // Somebody, or a deletion in the foreground, may have taken away what the Job's pod waits for.
-      if (step.for === "purge") await keepNeeds(cluster, components);
+      if (step.for === "purge") await applyAll(purgeNeeds(cluster), components);
       break;
   }
   const failure = found.facts.policy === "Delete" ? found.failure : undefined;
@@ -102,13 +100,14 @@ function factsOf(cluster: MetaMasterCluster, { store, image }: DeletionComponent
   const set = store.get("StatefulSet", name, namespace);
   const job = store.get("Job", purgeJobName(cluster), namespace);
   const pods = store.of("Pod", namespace, name);
-  const jobPods = pods.filter((pod) => text(pod, "metadata", "labels", PURGE_LABEL) !== undefined && isLive(pod));
+  const ofJob = pods.filter((pod) => text(pod, "metadata", "labels", PURGE_LABEL) !== undefined);
+  const jobPods = ofJob.filter(isLive);
   const claims = store.of("PersistentVolumeClaim", namespace, name).filter((claim) => isOfMember(cluster, claim));
   const going = claims.filter(isGoing);
   const facts: DeletionFacts = {
     policy: mayPurge(cluster, store) ? "Delete" : "Retain",
     set: set === undefined ? "Gone" : isGoing(set) ? "Going" : "There",
-    members: pods.filter((pod) => text(pod, "metadata", "labels", PURGE_LABEL) === undefined).length,
+    members: pods.length - ofJob.length,
     job: stateOf(job, text(purgeJob(cluster, image), "metadata", "annotations", PURGE_ANNOTATION)),
     purged: isMarked(cluster),
     jobPods: jobPods.length,
@@ -166,8 +165,8 @@ function failureIn(pods: readonly LiveObject[]): string | undefined {
   return undefined;
 }
 
-async function keepNeeds(cluster: MetaMasterCluster, { store, writer }: DeletionComponents): Promise<void> {
-  for (const manifest of purgeNeeds(cluster)) {
+async function applyAll(manifests: readonly KubeManifest[], { store, writer }: DeletionComponents): Promise<void> {
+  for (const manifest of manifests) {
     const { kind, metadata } = manifest;
     await writer.apply(manifest, store.get(kind, metadata.name, metadata.namespace));
   }
@@ -189,11 +188,11 @@ async function removeRest(
   if (binding !== undefined) await writer.remove(manifestOf(binding));
 }
 
-function whyOf(step: DeletionStep, { spec, metadata }: MetaMasterCluster): string {
+function whyOf(step: DeletionStep, cluster: MetaMasterCluster): string {
   const texts: Readonly<Record<Extract<DeletionStep, { do: "Wait" }>["for"], string>> = {
     members: "The members end.",
-    purge: `${spec.bucket.url} is being emptied by the Job ${metadata.name}-purge.`,
-    job: `The Job ${metadata.name}-purge ends.`,
+    purge: `${cluster.spec.bucket.url} is being emptied by the Job ${purgeJobName(cluster)}.`,
+    job: `The Job ${purgeJobName(cluster)} ends.`,
     volumes: "The members' volumes go.",
   };
   switch (step.do) {

@@ -1,4 +1,5 @@
 import type { Status } from "../../../crds/src/index.js";
+import { inOrder } from "../objects/in-order.js";
 
 /** Slots grow with every write of the master: alone they are written down this often at most. */
 export const SLOTS_EVERY_MS = 60_000;
@@ -14,11 +15,7 @@ function withoutSlots({ durable: _durable, lastSnapshot: _lastSnapshot, ...rest 
   return { ...rest, members: rest.members?.map(({ slot: _slot, lagSeconds: _lag, ...member }) => member) };
 }
 
-/** With its keys in order: the API server has its own. */
+/** The API server has its own order of keys. */
 function canonical(value: unknown): string {
-  return JSON.stringify(value, (_key, each: unknown) =>
-    typeof each === "object" && each !== null && !Array.isArray(each)
-      ? Object.fromEntries(Object.entries(each).toSorted(([a], [b]) => (a < b ? -1 : 1)))
-      : each,
-  );
+  return JSON.stringify(inOrder(value));
 }

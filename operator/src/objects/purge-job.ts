@@ -1,10 +1,10 @@
-import { GROUP, SIDECAR_CONTAINER, type MetaMasterCluster } from "../../../crds/src/index.js";
+import { GROUP, type MetaMasterCluster } from "../../../crds/src/index.js";
 import { role, roleBinding, serviceAccount } from "./access.js";
-import { CONFIG_DIRECTORY, CONFIG_KEY, configMap, CREDENTIALS_DIRECTORY, sidecarConfig } from "./config.js";
+import { configMap, sidecarConfig } from "./config.js";
 import { digestOf } from "./digest.js";
 import { labelsOf, namespaceOf, type KubeManifest, type Manifest } from "./names.js";
+import { ownContainer, ownEnv, ownMounts, ownVolumes } from "./own-container.js";
 import { purgeSecurity } from "./security.js";
-import { sidecarMounts, sidecarVolumes } from "./stateful-set.js";
 
 /** On the Job and its pods, so that they are not taken for members. */
 export const PURGE_LABEL = `${GROUP}/purge`;
@@ -54,7 +54,6 @@ export function purgeNeeds(cluster: MetaMasterCluster): readonly KubeManifest[] 
 
 function podSpec(cluster: MetaMasterCluster, image: string): object {
   const { spec, metadata } = cluster;
-  const { sidecar, bucket } = spec;
   return {
     ...placement(spec.template.spec),
     serviceAccountName: metadata.name,
@@ -62,24 +61,13 @@ function podSpec(cluster: MetaMasterCluster, image: string): object {
     terminationGracePeriodSeconds: GRACE_S,
     containers: [
       {
-        name: SIDECAR_CONTAINER,
-        image: sidecar.image ?? image,
-        ...(sidecar.imagePullPolicy === undefined ? {} : { imagePullPolicy: sidecar.imagePullPolicy }),
-        args: ["purge", "--config", `${CONFIG_DIRECTORY}/${CONFIG_KEY}`, "--yes", "--if-exists"],
-        env: [
-          { name: "METAMASTER_MEMBER", valueFrom: { fieldRef: { fieldPath: "metadata.name" } } },
-          ...(bucket.credentials === undefined
-            ? []
-            : [{ name: "METAMASTER_BUCKET_CREDENTIALS_DIRECTORY", value: CREDENTIALS_DIRECTORY }]),
-        ],
-        // With what it ended is what a person reads in the resource's conditions.
-        terminationMessagePolicy: "FallbackToLogsOnError",
-        ...(sidecar.resources === undefined ? {} : { resources: sidecar.resources }),
+        ...ownContainer(spec, image, ["purge", "--yes", "--if-exists"]),
+        env: ownEnv(spec),
         securityContext: purgeSecurity(spec),
-        volumeMounts: sidecarMounts(spec),
+        volumeMounts: ownMounts(spec),
       },
     ],
-    volumes: sidecarVolumes(cluster),
+    volumes: ownVolumes(cluster),
   };
 }
 

@@ -1,6 +1,7 @@
 import { GROUP, resource, SIDECAR_CONTAINER, type MetaMasterCluster } from "../../../crds/src/index.js";
 import { field, list, text, type LiveObject } from "../kube/objects.js";
 import { digestOf } from "./digest.js";
+import { inOrder, isRecord } from "./in-order.js";
 
 /** On the StatefulSet: what it was last made from and into. */
 const RENDERED_ANNOTATION = `${GROUP}/rendered`;
@@ -103,18 +104,4 @@ function withoutDefaults(value: unknown, defaults: unknown): unknown {
     return isUsual || (isRecord(left) && Object.keys(left).length === 0) ? [] : [[key, left] as const];
   });
   return Object.fromEntries(rest);
-}
-
-/** Keys in order, whoever wrote them. */
-function inOrder(value: unknown): unknown {
-  if (Array.isArray(value)) return value.map(inOrder);
-  if (!isRecord(value)) return value;
-  const entries = Object.entries(value).filter(([, each]) => each !== undefined);
-  return Object.fromEntries(
-    entries.toSorted(([a], [b]) => (a < b ? -1 : 1)).map(([key, each]) => [key, inOrder(each)]),
-  );
-}
-
-function isRecord(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

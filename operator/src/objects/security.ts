@@ -6,6 +6,12 @@ const CAPABILITIES = ["DAC_OVERRIDE", "KILL", "SYS_PTRACE"];
 /** Of the sidecar's image. */
 const NOBODY = 65_532;
 
+const HARDENED = {
+  allowPrivilegeEscalation: false,
+  readOnlyRootFilesystem: true,
+  seccompProfile: { type: "RuntimeDefault" },
+} as const;
+
 type Security = Readonly<Record<string, unknown>>;
 
 /** The master's user, as its container or the pod says it; undefined: only its image knows. */
@@ -23,17 +29,12 @@ function masterUser(spec: Spec): number | undefined {
  */
 export function sidecarSecurity(spec: Spec): object {
   const user = masterUser(spec);
-  const hardened = {
-    allowPrivilegeEscalation: false,
-    readOnlyRootFilesystem: true,
-    seccompProfile: { type: "RuntimeDefault" },
-  };
   if (user === undefined || user === 0) {
-    return { ...hardened, runAsUser: 0, runAsNonRoot: false, capabilities: { drop: ["ALL"], add: CAPABILITIES } };
+    return { ...HARDENED, runAsUser: 0, runAsNonRoot: false, capabilities: { drop: ["ALL"], add: CAPABILITIES } };
   }
   const group = securities(spec).find((each) => typeof each["runAsGroup"] === "number")?.["runAsGroup"];
   return {
-    ...hardened,
+    ...HARDENED,
     runAsUser: user,
     ...(typeof group === "number" ? { runAsGroup: group } : {}),
     runAsNonRoot: true,
@@ -45,9 +46,7 @@ export function sidecarSecurity(spec: Spec): object {
 export function purgeSecurity(spec: Spec): object {
   const user = masterUser(spec);
   return {
-    allowPrivilegeEscalation: false,
-    readOnlyRootFilesystem: true,
-    seccompProfile: { type: "RuntimeDefault" },
+    ...HARDENED,
     runAsUser: user === undefined || user === 0 ? NOBODY : user,
     runAsNonRoot: true,
     capabilities: { drop: ["ALL"] },

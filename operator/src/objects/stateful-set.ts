@@ -1,14 +1,10 @@
-import { SIDECAR_CONTAINER, type MetaMasterCluster } from "../../../crds/src/index.js";
-import { CA_DIRECTORY, CONFIG_DIRECTORY, CONFIG_KEY, CREDENTIALS_DIRECTORY } from "./config.js";
+import type { MetaMasterCluster } from "../../../crds/src/index.js";
 import { HTTP_PORT, labelsOf, ownedMeta, selectorLabels, type KubeManifest } from "./names.js";
+import { fieldRef, ownContainer, ownEnv, ownMounts, ownVolumes } from "./own-container.js";
 import { RESTARTED_ANNOTATION } from "./rendering.js";
 import { sidecarSecurity } from "./security.js";
 
 const DATA_VOLUME = "data";
-const CONFIG_VOLUME = "metamaster-config";
-const CREDENTIALS_VOLUME = "metamaster-credentials";
-const CA_VOLUME = "metamaster-ca";
-const TEMPORARY_VOLUME = "metamaster-tmp";
 /** What a kubelet may take besides the member's own times. */
 const GRACE_MARGIN_S = 10;
 /** A probe that waits this long is answered after 25 s at the latest. */
@@ -109,7 +105,7 @@ function podSpec(cluster: MetaMasterCluster, settings: TemplateSettings): PodSpe
     containers: given.containers.map((container) =>
       container.name === spec.masterContainer ? masterContainer(cluster, container) : container,
     ),
-    volumes: [...listOf(given["volumes"]), ...sidecarVolumes(cluster)],
+    volumes: [...listOf(given["volumes"]), ...ownVolumes(cluster)],
   };
 }
 
@@ -124,7 +120,7 @@ function masterContainer({ spec }: MetaMasterCluster, container: Container): Con
 }
 
 function sidecar({ spec }: MetaMasterCluster, { image }: TemplateSettings): Container {
-  const { bucket, gate } = spec;
+  const { gate } = spec;
   const held = {
     httpGet: probe("/v1/gate"),
     periodSeconds: 1,
@@ -133,62 +129,19 @@ function sidecar({ spec }: MetaMasterCluster, { image }: TemplateSettings): Cont
   };
   const up = { httpGet: probe("/livez"), periodSeconds: 1, timeoutSeconds: 5, failureThreshold: FOREVER };
   return {
-    name: SIDECAR_CONTAINER,
-    image: spec.sidecar.image ?? image,
-    ...(spec.sidecar.imagePullPolicy === undefined ? {} : { imagePullPolicy: spec.sidecar.imagePullPolicy }),
-    args: ["sidecar", "--config", `${CONFIG_DIRECTORY}/${CONFIG_KEY}`],
+    ...ownContainer(spec, image, ["sidecar"]),
     restartPolicy: "Always",
-    env: [
-      { name: "METAMASTER_MEMBER", valueFrom: fieldRef("metadata.name") },
-      { name: "METAMASTER_ELECTION_POD_UID", valueFrom: fieldRef("metadata.uid") },
-      ...(bucket.credentials === undefined
-        ? []
-        : [{ name: "METAMASTER_BUCKET_CREDENTIALS_DIRECTORY", value: CREDENTIALS_DIRECTORY }]),
-    ],
+    env: ownEnv(spec, { name: "METAMASTER_ELECTION_POD_UID", valueFrom: fieldRef("metadata.uid") }),
     ports: [{ name: "metamaster", containerPort: HTTP_PORT, protocol: "TCP" }],
     startupProbe: gate === "HoldStart" ? held : up,
     livenessProbe: { httpGet: probe("/livez"), periodSeconds: 10, timeoutSeconds: 5, failureThreshold: 3 },
-    // With what it ended is what a person reads in the resource's conditions.
-    terminationMessagePolicy: "FallbackToLogsOnError",
-    ...(spec.sidecar.resources === undefined ? {} : { resources: spec.sidecar.resources }),
     securityContext: sidecarSecurity(spec),
-    volumeMounts: [{ name: DATA_VOLUME, mountPath: spec.dataDirectory }, ...sidecarMounts(spec)],
+    volumeMounts: [{ name: DATA_VOLUME, mountPath: spec.dataDirectory }, ...ownMounts(spec)],
   };
-}
-
-/** Besides the data. */
-export function sidecarMounts({ bucket }: MetaMasterCluster["spec"]): object[] {
-  return [
-    { name: CONFIG_VOLUME, mountPath: CONFIG_DIRECTORY, readOnly: true },
-    { name: TEMPORARY_VOLUME, mountPath: "/tmp" },
-    ...(bucket.credentials === undefined
-      ? []
-      : [{ name: CREDENTIALS_VOLUME, mountPath: CREDENTIALS_DIRECTORY, readOnly: true }]),
-    ...(bucket.ca === undefined ? [] : [{ name: CA_VOLUME, mountPath: CA_DIRECTORY, readOnly: true }]),
-  ];
-}
-
-function fieldRef(fieldPath: string): object {
-  return { fieldRef: { fieldPath } };
-}
-
-/** One that is missing must not keep the pod from starting: the sidecar says what it misses, and finds it there once it is made. */
-function secret(name: string, secretName: string): object {
-  return { name, secret: { secretName, optional: true } };
 }
 
 function probe(path: string): object {
   return { path, port: HTTP_PORT, scheme: "HTTP" };
-}
-
-export function sidecarVolumes({ spec, metadata }: MetaMasterCluster): object[] {
-  const { credentials, ca } = spec.bucket;
-  return [
-    { name: CONFIG_VOLUME, configMap: { name: metadata.name } },
-    { name: TEMPORARY_VOLUME, emptyDir: {} },
-    ...(credentials === undefined ? [] : [secret(CREDENTIALS_VOLUME, credentials.secretRef.name)]),
-    ...(ca === undefined ? [] : [secret(CA_VOLUME, ca.secretRef.name)]),
-  ];
 }
 
 const UNIT_S: Readonly<Record<string, number>> = { ms: 0.001, s: 1, m: 60, h: 3600 };
