@@ -53,8 +53,14 @@ export interface ListOptions extends CallOptions {
   readonly limit?: number | undefined;
 }
 
+export interface ListedObject {
+  readonly key: string;
+  /** Bytes. */
+  readonly size: number;
+}
+
 export interface ListPage {
-  readonly objects: readonly { readonly key: string; readonly size: number }[];
+  readonly objects: readonly ListedObject[];
   /** True if there may be more after the last key of this page. */
   readonly more: boolean;
 }

@@ -1,8 +1,7 @@
-import { open } from "node:fs/promises";
 import type { Clock } from "../base/clock.js";
-import { hasCode, messageOf, MetaMasterError } from "../base/errors.js";
+import { messageOf, MetaMasterError } from "../base/errors.js";
 import type { Bucket } from "./bucket.js";
-import { WrappedBucket } from "./wrapped-bucket.js";
+import { readSmallFile, withReread, type Reread } from "./reread.js";
 
 const fileBytesMax = 1024 * 1024;
 /** What the store's certificate needs is looked for at once when it is refused; what is no longer to be trusted may wait so long. */
@@ -80,21 +79,16 @@ export class CaFile {
 
 /** A call that fails because the store's certificate isn't trusted is made once more if there is another CA by now. */
 export function withCaOf(ca: CaFile, bucket: Bucket): Bucket {
-  return new WrappedBucket(bucket, async (_info, call, work) => {
-    await ca.keepFresh();
-    const { pem } = ca;
-    try {
-      return await work(call);
-    } catch (error) {
-      if (!hasCode(error, "BucketTlsInvalid")) throw error;
-      if (!(await ca.changedSince(pem))) throw untrusted(error, ca);
-    }
-    try {
-      return await work(call);
-    } catch (error) {
-      throw hasCode(error, "BucketTlsInvalid") ? untrusted(error, ca) : error;
-    }
-  });
+  const reread: Reread<string> = {
+    code: "BucketTlsInvalid",
+    now: async () => {
+      await ca.keepFresh();
+      return ca.pem;
+    },
+    changedSince: (pem) => ca.changedSince(pem),
+    explain: (error) => untrusted(error, ca),
+  };
+  return withReread(reread, bucket);
 }
 
 function untrusted(error: MetaMasterError, { path, trouble }: CaFile): MetaMasterError {
@@ -110,16 +104,9 @@ function untrusted(error: MetaMasterError, { path, trouble }: CaFile): MetaMaste
 async function readCertificates(path: string): Promise<string> {
   let pem: string;
   try {
-    const file = await open(path, "r");
-    try {
-      const { bytesRead, buffer } = await file.read(Buffer.alloc(fileBytesMax + 1), 0, fileBytesMax + 1);
-      if (bytesRead > fileBytesMax) throw badCa(path, `it has more than ${fileBytesMax} bytes`);
-      pem = buffer.toString("utf8", 0, bytesRead);
-    } finally {
-      await file.close();
-    }
+    pem = await readSmallFile(path, fileBytesMax);
   } catch (error) {
-    throw error instanceof MetaMasterError ? error : badCa(path, messageOf(error), error);
+    throw badCa(path, messageOf(error), error);
   }
   // Half a file, as a copy that is under way leaves it, is no better than none.
   const [begun, ended] = ["BEGIN", "END"].map((mark) => pem.split(`-----${mark} CERTIFICATE-----`).length - 1);

@@ -1,10 +1,10 @@
-import { open, realpath } from "node:fs/promises";
+import { realpath } from "node:fs/promises";
 import { join } from "node:path";
 import type { Clock } from "../base/clock.js";
-import { hasCode, messageOf, MetaMasterError } from "../base/errors.js";
+import { messageOf, MetaMasterError } from "../base/errors.js";
 import { errnoOf } from "../base/node-file-errors.js";
 import type { Bucket } from "./bucket.js";
-import { WrappedBucket } from "./wrapped-bucket.js";
+import { readSmallFile, withReread, type Reread } from "./reread.js";
 
 const fileBytesMax = 64 * 1024;
 /** A change is seen this late, unless the store refuses what was read before: then at once. */
@@ -110,14 +110,7 @@ export class CredentialsDirectory {
 
   async #file(path: string): Promise<string | undefined> {
     try {
-      const handle = await open(path, "r");
-      try {
-        const { bytesRead, buffer } = await handle.read(Buffer.alloc(fileBytesMax + 1), 0, fileBytesMax + 1);
-        if (bytesRead > fileBytesMax) throw new Error(`it has more than ${fileBytesMax} bytes`);
-        return buffer.toString("utf8", 0, bytesRead).trim();
-      } finally {
-        await handle.close();
-      }
+      return (await readSmallFile(path, fileBytesMax)).trim();
     } catch (error) {
       if (errnoOf(error) === "ENOENT") return undefined;
       throw this.#unreadable(path, error);
@@ -131,20 +124,13 @@ export class CredentialsDirectory {
 
 /** A call that the store refused is made once more if there are other credentials by now. */
 export function withCredentialsOf(directory: CredentialsDirectory, bucket: Bucket): Bucket {
-  return new WrappedBucket(bucket, async (_info, call, work) => {
-    const { version } = directory;
-    try {
-      return await work(call);
-    } catch (error) {
-      if (!hasCode(error, "BucketAccessDenied")) throw error;
-      if (!(await hasChanged(directory, version))) throw refused(error, directory);
-    }
-    try {
-      return await work(call);
-    } catch (error) {
-      throw hasCode(error, "BucketAccessDenied") ? refused(error, directory) : error;
-    }
-  });
+  const reread: Reread<number> = {
+    code: "BucketAccessDenied",
+    now: () => directory.version,
+    changedSince: (version) => hasChanged(directory, version),
+    explain: (error) => refused(error, directory),
+  };
+  return withReread(reread, bucket);
 }
 
 /** What can't be read now has not changed to something better. */

@@ -126,9 +126,19 @@ export const TABLE_PREFIX = "tables/";
 export const STANDBY_PREFIX = "standbys/";
 
 export function logKey(slot: number): string {
-  return `${LOG_PREFIX}${String(slot).padStart(20, "0")}`;
+  return `${LOG_PREFIX}${slotText(slot)}`;
 }
 
 export function snapshotKey(slot: number): string {
-  return `${SNAPSHOT_PREFIX}${String(slot).padStart(20, "0")}.json`;
+  return `${SNAPSHOT_PREFIX}${slotText(slot)}.json`;
+}
+
+/** Of the answers to the handover in `slot`. */
+export function standbyFolder(slot: number): string {
+  return `${STANDBY_PREFIX}${slotText(slot)}/`;
+}
+
+/** Byte order is the order of numbers. */
+function slotText(slot: number): string {
+  return String(slot).padStart(20, "0");
 }

@@ -2,6 +2,7 @@ import type { Clock } from "../base/clock.js";
 import { MetaMasterError, isKind, messageOf } from "../base/errors.js";
 import type { Logger } from "../base/log.js";
 import type { Bucket } from "../bucket/bucket.js";
+import { pagesOf } from "../bucket/pages.js";
 import { LOG_PREFIX, SNAPSHOT_PREFIX, TABLE_PREFIX, snapshotKey } from "../formats/entry.js";
 import { keysOf, oldestSlotNeeded } from "../formats/image-fold.js";
 import type { ImageState, PendingTrim } from "../formats/image.js";
@@ -249,11 +250,8 @@ export class Collector {
 
   /** Page by page until `take` has enough. */
   async #list(prefix: string, signal: AbortSignal, take: (keys: readonly string[]) => boolean): Promise<void> {
-    for (let startAfter: string | undefined; ;) {
-      const { objects, more } = await this.#parts.bucket.list(prefix, { startAfter, signal });
-      if (!take(objects.map(({ key }) => key)) || !more) return;
-      startAfter = objects.at(-1)?.key;
-      if (startAfter === undefined) return;
+    for await (const page of pagesOf(this.#parts.bucket, prefix, signal)) {
+      if (!take(page.map(({ key }) => key))) return;
     }
   }
 }

@@ -1,5 +1,5 @@
 import type { Bucket } from "../bucket/bucket.js";
-import { STANDBY_PREFIX } from "../formats/entry.js";
+import { STANDBY_PREFIX, standbyFolder } from "../formats/entry.js";
 
 /** Which standbys there are. Nobody keeps a list: they answer to a primary that is about to hand over. */
 export interface RollCall {
@@ -20,21 +20,17 @@ export class BucketRollCall implements RollCall {
   }
 
   async answer(slot: number, member: string, signal: AbortSignal): Promise<void> {
-    await this.#bucket.putIfAbsent(`${folderOf(slot)}${member}`, new Uint8Array(0), { signal });
+    await this.#bucket.putIfAbsent(`${standbyFolder(slot)}${member}`, new Uint8Array(0), { signal });
   }
 
   async present(slot: number, signal: AbortSignal): Promise<readonly string[]> {
-    const folder = folderOf(slot);
+    const folder = standbyFolder(slot);
     const { objects } = await this.#bucket.list(folder, { signal });
     return objects.map(({ key }) => key.slice(folder.length));
   }
 
   async clearBefore(slot: number, signal: AbortSignal): Promise<void> {
     const { objects } = await this.#bucket.list(STANDBY_PREFIX, { signal });
-    for (const { key } of objects) if (key < folderOf(slot)) await this.#bucket.delete(key, { signal });
+    for (const { key } of objects) if (key < standbyFolder(slot)) await this.#bucket.delete(key, { signal });
   }
-}
-
-function folderOf(slot: number): string {
-  return `${STANDBY_PREFIX}${String(slot).padStart(20, "0")}/`;
 }

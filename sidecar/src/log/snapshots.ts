@@ -2,6 +2,7 @@ import type { Clock } from "../base/clock.js";
 import type { Compression } from "../base/compression.js";
 import { MetaMasterError, isKind } from "../base/errors.js";
 import type { Bucket } from "../bucket/bucket.js";
+import { pagesOf } from "../bucket/pages.js";
 import { SNAPSHOT_PREFIX, snapshotKey, type ImagePath } from "../formats/entry.js";
 import { oldestSlotNeeded } from "../formats/image-fold.js";
 import type { ImageState } from "../formats/image.js";
@@ -38,15 +39,13 @@ export class Snapshots {
   /** Slots, ascending; doomed ones that are still there included. */
   async list(signal: AbortSignal): Promise<readonly number[]> {
     const slots: number[] = [];
-    for (let startAfter: string | undefined; ;) {
-      const { objects, more } = await this.#parts.bucket.list(SNAPSHOT_PREFIX, { startAfter, signal });
-      for (const { key } of objects) {
+    for await (const page of pagesOf(this.#parts.bucket, SNAPSHOT_PREFIX, signal)) {
+      for (const { key } of page) {
         const slot = slotOf(key);
         if (slot !== undefined) slots.push(slot);
       }
-      startAfter = objects.at(-1)?.key;
-      if (!more || startAfter === undefined) return slots;
     }
+    return slots;
   }
 
   /** Undefined if it is gone. Throws `SnapshotCorrupt` (corrupt) after having fetched it twice, `ForeignCluster`, `FormatTooNew`. */

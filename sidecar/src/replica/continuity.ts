@@ -1,3 +1,4 @@
+import { eachParallel } from "../base/each-parallel.js";
 import type { FileSystem } from "../base/file-system.js";
 import { MetaMasterError } from "../base/errors.js";
 import type { ImagePath } from "../formats/entry.js";
@@ -6,7 +7,6 @@ import { parseFileName } from "../formats/rocksdb/file-names.js";
 import type { DatabaseLocation } from "./layout.js";
 import { databaseFileKind, type ImageLayout } from "./layout-map.js";
 import { incomplete, proveLiveFiles, readLocalDatabase, type LocalDatabase } from "./local-database.js";
-import { eachParallel } from "./table-fetch.js";
 import { readWalTail } from "./wal-tail.js";
 
 const STATS_PARALLEL = 16;

@@ -18,6 +18,11 @@ export interface Layout {
   readonly companions: readonly string[];
 }
 
+/** Every directory that a database has files in. */
+export function directoriesOf(databases: readonly DatabaseLocation[]): string[] {
+  return databases.flatMap(({ path, walPath }) => (walPath === undefined ? [path] : [path, walPath]));
+}
+
 export interface LayoutMap {
   /** Absolute local path of a file of the image; throws `ImagePathInvalid` (corrupt) for a path outside the layout. */
   toLocal(file: ImagePath): string;

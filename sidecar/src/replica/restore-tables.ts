@@ -1,11 +1,11 @@
 import { dirname } from "node:path";
+import { eachParallel } from "../base/each-parallel.js";
 import type { Digest, ImagePath } from "../formats/entry.js";
 import type { ImageFile, ImageState } from "../formats/image.js";
 import type { DiskImage } from "./disk-image.js";
 import { identityOf } from "./disk-image.js";
 import type { FileDigests } from "./ship/digests.js";
 import type { LocalIdentity } from "./state.js";
-import { eachParallel } from "./table-fetch.js";
 import type { ReplicaTools } from "./tools.js";
 
 type TableFile = Extract<ImageFile, { kind: "table" }>;

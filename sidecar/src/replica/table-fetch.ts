@@ -1,4 +1,5 @@
 import { createHash, type Hash } from "node:crypto";
+import { eachParallel } from "../base/each-parallel.js";
 import { MetaMasterError, hasCode, isKind } from "../base/errors.js";
 import type { FileHandle, FileSystem } from "../base/file-system.js";
 import { release } from "../base/release.js";
@@ -226,35 +227,6 @@ export class TableFetcher {
       throw error;
     }
   }
-}
-
-/** `work` for each of `items`, at most `parallel` at a time and in their order; the first failure ends the others and is thrown. */
-export async function eachParallel<T>(
-  items: Iterable<T>,
-  parallel: number,
-  signal: AbortSignal,
-  work: (item: T, signal: AbortSignal) => Promise<void>,
-): Promise<void> {
-  const stop = new AbortController();
-  const inner = AbortSignal.any([signal, stop.signal]);
-  const iterator = items[Symbol.iterator]();
-  const failures: unknown[] = [];
-  const worker = async (): Promise<void> => {
-    for (;;) {
-      if (inner.aborted) return;
-      const { done, value } = iterator.next();
-      if (done === true) return;
-      try {
-        await work(value, inner);
-      } catch (error) {
-        failures.push(error);
-        stop.abort(error);
-      }
-    }
-  };
-  await Promise.all(Array.from({ length: parallel }, worker));
-  signal.throwIfAborted();
-  if (failures.length > 0) throw failures[0];
 }
 
 function corrupt({ key, size, sha256 }: FetchWanted, why: string): MetaMasterError {

@@ -1,4 +1,6 @@
+import { eachParallel } from "../base/each-parallel.js";
 import { MetaMasterError, hasCode, messageOf } from "../base/errors.js";
+import { pagesOf } from "../bucket/pages.js";
 import { TABLE_PREFIX, type Digest, type Position, type ReadEntry } from "../formats/entry.js";
 import { Image, oldestSlotNeeded } from "../formats/image-fold.js";
 import { EMPTY_IMAGE, type ImageFile, type ImageState } from "../formats/image.js";
@@ -6,7 +8,6 @@ import type { Snapshot } from "../formats/snapshot.js";
 import { digestOfObject } from "./object-digest.js";
 import { replayFrom } from "./restore.js";
 import type { SnapshotShelf } from "./restore-target.js";
-import { eachParallel } from "./table-fetch.js";
 import type { ReplicaTools } from "./tools.js";
 
 /** One thing that is wrong (`error`: something can't be restored) or odd (`warning`). `code` is stable. */
@@ -151,11 +152,8 @@ class BucketCheck {
   async objects({ digests }: VerifySettings, signal: AbortSignal): Promise<void> {
     const { bucket, fetch, progress } = this.#tools;
     const sizes = new Map<string, number>();
-    for (let startAfter: string | undefined; ;) {
-      const { objects, more } = await bucket.list(TABLE_PREFIX, { startAfter, signal });
-      for (const { key, size } of objects) sizes.set(key, size);
-      startAfter = objects.at(-1)?.key;
-      if (!more || startAfter === undefined) break;
+    for await (const page of pagesOf(bucket, TABLE_PREFIX, signal)) {
+      for (const { key, size } of page) sizes.set(key, size);
     }
     const whole: (readonly [string, Needed])[] = [];
     for (const [key, needed] of this.#needed) {

@@ -4,7 +4,7 @@ import type { Bucket } from "../../bucket/bucket.js";
 import { encodeEnd } from "../../formats/end-entry.js";
 import { LOG_PREFIX, logKey, type EntryHeader } from "../../formats/entry.js";
 import { isOurs } from "./objects.js";
-import { readEntryAt, type LogEnd } from "./log-end.js";
+import { NO_END, readEntryAt, type LogEnd } from "./log-end.js";
 
 export interface FenceComponents {
   /** With retries. */
@@ -89,14 +89,12 @@ async function closeBelow(
 ): Promise<readonly number[]> {
   const slots = [top];
   for (let slot = top - 1; slot >= 0 && slots.length < 2 * AHEAD_MAX; slot--) {
-    const found = await putEnd(components, wish, slot, NOTHING, signal);
+    const found = await putEnd(components, wish, slot, NO_END, signal);
     if (found !== undefined && !found.fenced) break;
     slots.unshift(slot);
   }
   return slots;
 }
-
-const NOTHING: LogEnd = { slot: -1, chain: "", header: undefined, fenced: false };
 
 /** Once deleting has begun: the slots up to `top` that still hold the end. */
 export async function endsUpTo(

@@ -2,8 +2,7 @@ import { sha256Hex } from "../../base/sha256.js";
 import { MetaMasterError, hasCode, isKind } from "../../base/errors.js";
 import type { Bucket } from "../../bucket/bucket.js";
 import { ENTRY_OBJECT_BYTES_MAX, decodeEntryHeader } from "../../formats/entry-codec.js";
-import { LOG_PREFIX, logKey, type Digest, type EntryHeader } from "../../formats/entry.js";
-import { isOurs, pagesOf } from "./objects.js";
+import { logKey, type Digest, type EntryHeader } from "../../formats/entry.js";
 
 /** The newest entry of a log, whatever it is. */
 export interface LogEnd {
@@ -16,6 +15,9 @@ export interface LogEnd {
   /** A purge has put the end of everything here: nobody writes behind it. */
   readonly fenced: boolean;
 }
+
+/** Of a log without entries. */
+export const NO_END: LogEnd = { slot: -1, chain: "", header: undefined, fenced: false };
 
 /** Throws `ForeignCluster` and `FormatTooNew` (invalid). A damaged entry is no reason to keep the rest: what it was is not known. */
 export async function readEntryAt(bucket: Bucket, slot: number, uid: string, signal: AbortSignal): Promise<LogEnd> {
@@ -48,21 +50,4 @@ async function bytesOf(bucket: Bucket, key: string, signal: AbortSignal): Promis
     if (!hasCode(error, "ObjectTooLarge")) throw error;
     return new Uint8Array();
   }
-}
-
-/** The first and the last slot that there is, by listing; undefined: none. */
-export async function slotsIn(
-  bucket: Bucket,
-  signal: AbortSignal,
-): Promise<{ readonly first: number; readonly last: number } | undefined> {
-  let first: number | undefined;
-  let last = -1;
-  for await (const page of pagesOf(bucket, LOG_PREFIX, signal)) {
-    for (const { key } of page) {
-      if (!isOurs(key)) continue;
-      last = Number(key.slice(LOG_PREFIX.length));
-      first ??= last;
-    }
-  }
-  return first === undefined ? undefined : { first, last };
 }

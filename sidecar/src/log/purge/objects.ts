@@ -1,4 +1,5 @@
 import type { Bucket } from "../../bucket/bucket.js";
+import { pagesOf } from "../../bucket/pages.js";
 import { CLUSTER_KEY, LOG_PREFIX, SNAPSHOT_PREFIX, STANDBY_PREFIX, TABLE_PREFIX } from "../../formats/entry.js";
 
 const PROBE_PREFIX = "probe/";
@@ -19,21 +20,6 @@ export function isOurs(key: string): boolean {
   return key === CLUSTER_KEY || Object.values(NAMES).some((name) => name.test(key));
 }
 
-export interface Listed {
-  readonly key: string;
-  readonly size: number;
-}
-
-/** Page by page; what is deleted meanwhile behind a page is no trouble. */
-export async function* pagesOf(bucket: Bucket, prefix: string, signal: AbortSignal): AsyncGenerator<readonly Listed[]> {
-  for (let startAfter: string | undefined; ;) {
-    const { objects, more } = await bucket.list(prefix, { startAfter, signal });
-    if (objects.length > 0) yield objects;
-    startAfter = objects.at(-1)?.key;
-    if (!more || startAfter === undefined) return;
-  }
-}
-
 const OTHERS_SHOWN = 20;
 /** Of somebody else's so many are counted at most: a prefix may be the root of a bucket of millions. */
 const OTHERS_COUNTED = 1000;
@@ -50,15 +36,13 @@ export interface Others {
 export async function othersIn(bucket: Bucket, signal: AbortSignal): Promise<Others> {
   const keys: string[] = [];
   let count = 0;
-  for (let startAfter: string | undefined; ;) {
-    const { objects, more } = await bucket.list("", { startAfter, signal });
-    for (const { key } of objects) {
+  for await (const page of pagesOf(bucket, "", signal)) {
+    for (const { key } of page) {
       if (isOurs(key)) continue;
       count += 1;
       if (keys.length < OTHERS_SHOWN) keys.push(key);
       if (count === OTHERS_COUNTED) return { keys, count, whole: false };
     }
-    startAfter = objects.at(-1)?.key;
-    if (!more || startAfter === undefined) return { keys, count, whole: true };
   }
+  return { keys, count, whole: true };
 }

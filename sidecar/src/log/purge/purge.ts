@@ -1,7 +1,8 @@
+import { eachParallel } from "../../base/each-parallel.js";
 import { MetaMasterError } from "../../base/errors.js";
 import type { Logger } from "../../base/log.js";
 import { bytesSource } from "../../bucket/byte-source.js";
-import type { Bucket } from "../../bucket/bucket.js";
+import { pagesOf } from "../../bucket/pages.js";
 import { CLUSTER_KEY, logKey } from "../../formats/entry.js";
 import { deletedIdentity, encodeCluster } from "../cluster-identity.js";
 import {
@@ -13,7 +14,7 @@ import {
   type Life,
   type LifeSettings,
 } from "./fence.js";
-import { folders, isOurs, pagesOf, type Listed } from "./objects.js";
+import { folders, isOurs } from "./objects.js";
 import type { Survey } from "./survey.js";
 
 export interface PurgeSettings extends LifeSettings {
@@ -102,7 +103,7 @@ async function empty(
         const ours = page.filter(({ key }) => isOurs(key) && !keep.has(key));
         if (ours.length === 0) continue;
         found = true;
-        await deleteAll(bucket, ours, parallel, signal);
+        await eachParallel(ours, parallel, signal, ({ key }) => bucket.delete(key, { signal }));
         done.objects += ours.length;
         done.bytes += ours.reduce((sum, { size }) => sum + size, 0);
         onDeleted(done.objects, done.bytes);
@@ -110,28 +111,6 @@ async function empty(
     }
   }
   return done;
-}
-
-async function deleteAll(
-  bucket: Bucket,
-  objects: readonly Listed[],
-  parallel: number,
-  signal: AbortSignal,
-): Promise<void> {
-  let next = 0;
-  let failed = false;
-  const work = async (): Promise<void> => {
-    for (let object = objects[next++]; object !== undefined && !failed; object = objects[next++]) {
-      try {
-        await bucket.delete(object.key, { signal });
-      } catch (error) {
-        failed = true;
-        throw error;
-      }
-    }
-  };
-  const results = await Promise.allSettled(Array.from({ length: Math.min(parallel, objects.length) }, work));
-  for (const result of results) if (result.status === "rejected") throw result.reason;
 }
 
 function incomplete(url: string): MetaMasterError {

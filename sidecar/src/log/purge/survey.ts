@@ -1,10 +1,12 @@
 import { MetaMasterError } from "../../base/errors.js";
 import type { Bucket } from "../../bucket/bucket.js";
+import { pagesOf } from "../../bucket/pages.js";
 import { CLUSTER_KEY, LOG_PREFIX } from "../../formats/entry.js";
 import { isDeleted, readIdentity } from "../cluster-identity.js";
 import type { ClusterIdentity } from "../log.js";
-import { readEntryAt, slotsIn, type LogEnd } from "./log-end.js";
-import { folders, isOurs, othersIn, pagesOf, type Others } from "./objects.js";
+import { slotOfLogKey } from "../log-reader.js";
+import { NO_END, readEntryAt, type LogEnd } from "./log-end.js";
+import { folders, isOurs, othersIn, type Others } from "./objects.js";
 
 /** What a purge would find; nothing is written for it. */
 export interface Survey {
@@ -30,13 +32,19 @@ export async function surveyPrefix(bucket: Bucket, signal: AbortSignal): Promise
   let objects = 0;
   let bytes = 0;
   let example: string | undefined;
+  // Sorted by slot, as they are listed.
+  const entries: { first?: string; last?: string } = {};
   for (const folder of [CLUSTER_KEY, ...folders]) {
     for await (const page of pagesOf(bucket, folder, signal)) {
       for (const { key, size } of page) {
         if (!isOurs(key)) continue;
         objects += 1;
         bytes += size;
-        example = key.startsWith(LOG_PREFIX) ? (example ?? key) : key;
+        const isEntry = key.startsWith(LOG_PREFIX);
+        example = isEntry ? (example ?? key) : key;
+        if (!isEntry) continue;
+        entries.first ??= key;
+        entries.last = key;
       }
     }
   }
@@ -45,17 +53,19 @@ export async function surveyPrefix(bucket: Bucket, signal: AbortSignal): Promise
     if (example !== undefined) throw noIdentity(bucket.url, objects, example);
     return { ...counted, identity, begun: false, end: NO_END };
   }
-  return { ...counted, identity, begun: isDeleted(identity), end: await endOf(bucket, identity.uid, signal) };
+  return { ...counted, identity, begun: isDeleted(identity), end: await endOf(entries, bucket, identity.uid, signal) };
 }
 
-const NO_END: LogEnd = { slot: -1, chain: "", header: undefined, fenced: false };
-
 /** The log's newest entry, having looked whose the oldest one is, too. */
-async function endOf(bucket: Bucket, uid: string, signal: AbortSignal): Promise<LogEnd> {
-  const slots = await slotsIn(bucket, signal);
-  if (slots === undefined) return NO_END;
-  await readEntryAt(bucket, slots.first, uid, signal);
-  return await readEntryAt(bucket, slots.last, uid, signal);
+async function endOf(
+  { first, last }: { readonly first?: string; readonly last?: string },
+  bucket: Bucket,
+  uid: string,
+  signal: AbortSignal,
+): Promise<LogEnd> {
+  if (first === undefined || last === undefined) return NO_END;
+  await readEntryAt(bucket, slotOfLogKey(first, bucket.url), uid, signal);
+  return await readEntryAt(bucket, slotOfLogKey(last, bucket.url), uid, signal);
 }
 
 function noIdentity(url: string, objects: number, example: string): MetaMasterError {

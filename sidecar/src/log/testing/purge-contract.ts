@@ -2,6 +2,7 @@ import { randomBytes } from "node:crypto";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { hasCode } from "../../base/errors.js";
 import type { Bucket } from "../../bucket/bucket.js";
+import { pagesOf } from "../../bucket/pages.js";
 import type { ContractSubject } from "../../bucket/testing/bucket-contract.js";
 import { JumpingClock } from "../../bucket/testing/test-clock.js";
 import { encodeEntry } from "../../formats/entry-codec.js";
@@ -13,11 +14,11 @@ import {
   type EntryKind,
   type Position,
 } from "../../formats/entry.js";
-import { makeClaim } from "../claim.js";
-import { checkStillThere, encodeCluster, openCluster, readIdentity } from "../cluster-identity.js";
+import { makeClaim, whereStillThere } from "../claim.js";
+import { encodeCluster, openCluster, readIdentity } from "../cluster-identity.js";
 import { BucketLogReader } from "../log-reader.js";
 import type { Claim } from "../log.js";
-import { isOurs, pagesOf } from "../purge/objects.js";
+import { isOurs } from "../purge/objects.js";
 import { purge, type PurgeComponents, type Purged, type PurgeSettings } from "../purge/purge.js";
 import { surveyPrefix } from "../purge/survey.js";
 import {
@@ -107,10 +108,7 @@ function claimOf(bucket: Bucket): Claim {
     { cluster: CLUSTER, writer },
     { bucket, clock: new JumpingClock(), random, compression, onTrouble: () => undefined },
   );
-  return async (end, epoch, signal) => {
-    await checkStillThere(bucket, identity, signal);
-    return await claim(end, epoch, signal);
-  };
+  return whereStillThere(bucket, identity, claim);
 }
 
 const readerOf = (bucket: Bucket): BucketLogReader => new BucketLogReader({ cluster: identity, bucket, compression });

@@ -1,7 +1,7 @@
 import { MetaMasterError } from "../../base/errors.js";
 import type { FileStat, FileSystem } from "../../base/file-system.js";
 import { imagePathFault } from "../../formats/image-path.js";
-import type { Layout } from "../layout.js";
+import { directoriesOf, type Layout } from "../layout.js";
 import { parseGlob, type Glob } from "./glob.js";
 import type { Listings } from "./listing.js";
 
@@ -52,9 +52,7 @@ export class CompanionFinder {
     this.#layout = layout;
     this.#globs = layout.companions.map(parseGlob);
     this.#isDatabaseFile = isDatabaseFile;
-    this.#databaseDirectories = new Set(
-      layout.databases.flatMap(({ path, walPath }) => (walPath === undefined ? [path] : [path, walPath])),
-    );
+    this.#databaseDirectories = new Set(directoriesOf(layout.databases));
   }
 
   get none(): boolean {

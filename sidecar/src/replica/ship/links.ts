@@ -1,6 +1,6 @@
 import { MetaMasterError, hasCode } from "../../base/errors.js";
 import type { FileStat, FileSystem } from "../../base/file-system.js";
-import type { Layout } from "../layout.js";
+import { directoriesOf, type Layout } from "../layout.js";
 import { Turn } from "./turn.js";
 
 const LINKS_FOLDER = ".metamaster/links";
@@ -133,12 +133,10 @@ export class Links {
 
   async #checkDevices(): Promise<void> {
     const own = await this.#fs.stat(this.#root);
-    for (const { path, walPath } of this.#layout.databases) {
-      for (const directory of walPath === undefined ? [path] : [path, walPath]) {
-        const stat: FileStat | undefined = await this.#fs.stat(directory);
-        if (stat !== undefined && own !== undefined && stat.device !== own.device) {
-          throw crossDevice(directory, this.#root, undefined);
-        }
+    for (const directory of directoriesOf(this.#layout.databases)) {
+      const stat: FileStat | undefined = await this.#fs.stat(directory);
+      if (stat !== undefined && own !== undefined && stat.device !== own.device) {
+        throw crossDevice(directory, this.#root, undefined);
       }
     }
   }

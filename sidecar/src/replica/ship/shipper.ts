@@ -4,6 +4,7 @@ import { Image } from "../../formats/image-fold.js";
 import { parseFileName } from "../../formats/rocksdb/file-names.js";
 import type { ImageState } from "../../formats/image.js";
 import type { Appended, Draft, LogWriter } from "../../log/log.js";
+import { directoriesOf } from "../layout.js";
 import type { Barrier, CheckpointReason, ShipStatus, Shipper } from "../replica.js";
 import { Buffers } from "../../base/buffers.js";
 import { Checkpoints, type ObservedCut } from "./checkpoints.js";
@@ -473,8 +474,7 @@ export class PrimaryShipper implements Shipper {
   }
 
   #directories(): string[] {
-    const { databases } = this.#settings.layout;
-    const own = databases.flatMap(({ path, walPath }) => (walPath === undefined ? [path] : [path, walPath]));
+    const own = directoriesOf(this.#settings.layout.databases);
     return [...new Set([...own, ...this.#companionFinder.roots()])];
   }
 

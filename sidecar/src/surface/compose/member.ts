@@ -1,7 +1,6 @@
 import type { Logger } from "../../base/log.js";
 import type { ImageState } from "../../formats/image.js";
-import { makeClaim } from "../../log/claim.js";
-import { checkStillThere } from "../../log/cluster-identity.js";
+import { makeClaim, whereStillThere } from "../../log/claim.js";
 import { Collector } from "../../log/collector.js";
 import type { Claim } from "../../log/log.js";
 import type { PutTrouble } from "../../log/slot-put.js";
@@ -91,7 +90,6 @@ export function composeMember(parts: MemberParts): ComposedMember {
   };
 }
 
-/** A member that slept while its cluster was deleted must not begin anything in what it finds. */
 function makeMemberClaim({ system, logger, history, run }: MemberParts): Claim {
   const { clock, random, compression } = system;
   const { cluster, store } = history;
@@ -105,10 +103,7 @@ function makeMemberClaim({ system, logger, history, run }: MemberParts): Claim {
       onTrouble: (trouble) => tellTrouble(logger, trouble),
     },
   );
-  return async (end, epoch, signal) => {
-    await checkStillThere(store.single, cluster, signal);
-    return await claim(end, epoch, signal);
-  };
+  return whereStillThere(store.single, cluster, claim);
 }
 
 function makeElection({ config, system, logger, run, kubernetes }: MemberParts): Election {

@@ -2,7 +2,7 @@ import { hasCode, messageWithHint, MetaMasterError } from "../../base/errors.js"
 import type { FileSystem } from "../../base/file-system.js";
 import type { Logger } from "../../base/log.js";
 import { DiskImage } from "../../replica/disk-image.js";
-import type { Layout } from "../../replica/layout.js";
+import { directoriesOf, type Layout } from "../../replica/layout.js";
 import { LocalFolders } from "../../replica/local-folders.js";
 import type { Progress } from "../../replica/progress.js";
 import { restore } from "../../replica/restore.js";
@@ -22,6 +22,13 @@ export interface SeedParts {
 
 type Source = NonNullable<LoadedConfig["config"]["bootstrapFrom"]>;
 
+/** What is to be fetched from where, for which history. */
+interface Seeding extends SeedParts {
+  readonly source: Source;
+  readonly folders: SeedFolders;
+  readonly own: History;
+}
+
 /** RocksDB's, or the bar in its place: no data. */
 const NO_DATA: ReadonlySet<string> = new Set(["LOCK"]);
 /** What is wrong with this machine, not with the source. */
@@ -38,12 +45,13 @@ export async function seed(parts: SeedParts, own: History, signal: AbortSignal):
   const folders = new SeedFolders(config.dataDirectory);
   if ((await fs.stat(folders.whole)) === undefined) {
     const source = config.bootstrapFrom;
-    if (source === undefined || !(await isWanted(parts, source, folders, own, signal))) {
+    const seeding = source && { ...parts, source, folders, own };
+    if (seeding === undefined || !(await isWanted(seeding, signal))) {
       // What an earlier start had begun is of no use any more.
       await fs.removeTree(folders.root);
       return;
     }
-    await fetched(parts, source, folders, own, signal);
+    await fetched(seeding, signal);
   }
   await moveIn(parts, folders);
   const tools = replicaTools(own, layoutOf(config), parts);
@@ -74,13 +82,7 @@ class SeedFolders {
 }
 
 /** Only on the member that is named, and only while neither its disk nor the bucket has anything of this cluster. */
-async function isWanted(
-  { config, system }: SeedParts,
-  source: Source,
-  folders: SeedFolders,
-  own: History,
-  signal: AbortSignal,
-): Promise<boolean> {
+async function isWanted({ config, system, source, folders, own }: Seeding, signal: AbortSignal): Promise<boolean> {
   const { fs } = system;
   if (source.member !== config.member) return false;
   const state = await new StateStore(fs, new LocalFolders(config.dataDirectory)).read();
@@ -111,7 +113,7 @@ async function hasHistory({ reader, snapshots }: History, signal: AbortSignal): 
 }
 
 async function firstFile(fs: FileSystem, { databases }: Layout): Promise<string | undefined> {
-  for (const folder of databases.flatMap(({ path, walPath }) => [path, ...(walPath === undefined ? [] : [walPath])])) {
+  for (const folder of directoriesOf(databases)) {
     if ((await fs.stat(folder))?.kind !== "directory") continue;
     const found = (await fs.list(folder)).find(({ name }) => !NO_DATA.has(name));
     if (found !== undefined) return `${folder}/${found.name}`;
@@ -120,15 +122,10 @@ async function firstFile(fs: FileSystem, { databases }: Layout): Promise<string 
 }
 
 /** Whatever is wrong with the source may be put right, and is tried again: nothing else is begun in its place. */
-async function fetched(
-  parts: SeedParts,
-  source: Source,
-  folders: SeedFolders,
-  own: History,
-  signal: AbortSignal,
-): Promise<void> {
+async function fetched(seeding: Seeding, signal: AbortSignal): Promise<void> {
+  const { source } = seeding;
   try {
-    await restoreFrom(parts, source, folders, own, signal);
+    await restoreFrom(seeding, signal);
   } catch (error) {
     if (signal.aborted || LOCAL_CODES.some((code) => hasCode(error, code))) throw error;
     throw new MetaMasterError(
@@ -144,14 +141,8 @@ async function fetched(
   }
 }
 
-async function restoreFrom(
-  parts: SeedParts,
-  source: Source,
-  folders: SeedFolders,
-  own: History,
-  signal: AbortSignal,
-): Promise<void> {
-  const { config, system, logger } = parts;
+async function restoreFrom(seeding: Seeding, signal: AbortSignal): Promise<void> {
+  const { config, system, logger, source, folders, own } = seeding;
   const { fs } = system;
   const history = await openHistory(
     { ...config, bucket: { ...config.bucket, url: source.url } },
@@ -162,14 +153,11 @@ async function restoreFrom(
   try {
     if (history.cluster.uid === own.cluster.uid) throw itself(source);
     const layout = layoutBelow(folders.data, config);
-    for (const { path, walPath } of layout.databases) {
-      await fs.makeDirectory(path);
-      if (walPath !== undefined) await fs.makeDirectory(walPath);
-    }
+    for (const each of directoriesOf(layout.databases)) await fs.makeDirectory(each);
     logger.info({ url: source.url, slot: source.slot }, `restoring the state of ${source.url}, to begin with it`);
     const { image, fetchedBytes, logBytes } = await restore(
       {
-        tools: replicaTools(history, layout, parts),
+        tools: replicaTools(history, layout, seeding),
         shelf: history.snapshots,
         store: new StateStore(fs, new LocalFolders(folders.data)),
         run: { member: config.member, nonce: "seed", bootId: "seed" },

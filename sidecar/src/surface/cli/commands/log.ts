@@ -1,4 +1,5 @@
 import { MetaMasterError } from "../../../base/errors.js";
+import { pagesOf } from "../../../bucket/pages.js";
 import { LOG_PREFIX, logKey, type Operation, type ReadEntry } from "../../../formats/entry.js";
 import { openHistory, type History } from "../../compose/history.js";
 import { approximateSize } from "../../config/units.js";
@@ -66,16 +67,14 @@ async function slotsToShow(
   signal: AbortSignal,
 ): Promise<number[]> {
   const slots: number[] = [];
-  let startAfter = from === undefined || from === 0 ? undefined : logKey(from - 1);
-  for (;;) {
-    const { objects, more } = await store.steady.list(LOG_PREFIX, { startAfter, signal });
-    for (const { key } of objects) slots.push(Number(key.slice(LOG_PREFIX.length)));
-    startAfter = objects.at(-1)?.key;
+  const after = from === undefined || from === 0 ? undefined : logKey(from - 1);
+  for await (const page of pagesOf(store.steady, LOG_PREFIX, signal, after)) {
+    for (const { key } of page) slots.push(Number(key.slice(LOG_PREFIX.length)));
     if (from !== undefined && slots.length >= limit) return slots.slice(0, limit);
     // Of a long log only the newest slots are of interest: the rest is dropped as it comes.
     if (from === undefined && slots.length > limit) slots.splice(0, slots.length - limit);
-    if (!more || startAfter === undefined) return slots;
   }
+  return slots;
 }
 
 function summary({ header, operations, position, size }: ReadEntry): object {

@@ -1,5 +1,6 @@
 import { resolve } from "node:path";
 import { MetaMasterError } from "../../../base/errors.js";
+import { directoriesOf } from "../../../replica/layout.js";
 import { LocalFolders } from "../../../replica/local-folders.js";
 import { restoreForMaster } from "../../../replica/restore.js";
 import type { RestoreTarget } from "../../../replica/restore-target.js";
@@ -33,10 +34,7 @@ export async function restoreCommand(context: CommandContext, options: RestoreOp
   const startMs = system.clock.monotonicMs();
   const history = await openHistory(config, system, logger, signal);
   try {
-    for (const { path, walPath } of layout.databases) {
-      await system.fs.makeDirectory(path);
-      if (walPath !== undefined) await system.fs.makeDirectory(walPath);
-    }
+    for (const each of directoriesOf(layout.databases)) await system.fs.makeDirectory(each);
     const tools = replicaTools(history, layout, { config, system, logger, progress });
     const run = { member: config.member, nonce: "restore", bootId: "restore" };
     const { image, fetchedBytes, reusedBytes, logBytes } = await restoreForMaster(
