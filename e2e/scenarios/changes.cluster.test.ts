@@ -1,15 +1,13 @@
-import { afterAll, beforeAll, expect } from "@jest/globals";
+import { expect } from "@jest/globals";
 import type { Cluster } from "../cluster/cluster.js";
-import { clusterOf } from "../cluster/provider.js";
-import { scenario } from "../cluster/scenario.js";
 import { waitFor } from "../cluster/wait.js";
-import { StoreServer } from "../servers/server.js";
-import { Client } from "./client.js";
-import { IMAGE, loadImages, NEXT_IMAGE, NEXT_MASTER_IMAGE } from "./images.js";
+import type { StoreServer } from "../servers/server.js";
+import { Client, writing } from "./client.js";
+import { IMAGE, NEXT_IMAGE, NEXT_MASTER_IMAGE } from "./images.js";
 import { installOperator, Meta } from "./product.js";
+import { stage } from "./stage.js";
 
 // What is refused, what is held back, and what is rolled out: what a person reads then says what to do.
-const BUILD_MS_MAX = 50 * 60_000;
 const WAIT_MS_MAX = 240_000;
 const NODES = [1, 2];
 
@@ -17,39 +15,13 @@ let cluster: Cluster;
 let store: StoreServer;
 let meta: Meta;
 
-beforeAll(async () => {
-  cluster = clusterOf();
-  await cluster.build();
-  await cluster.up(NODES.length);
-  await loadImages(cluster);
-  store = await StoreServer.start("versitygw", cluster.hostAddress);
+const on = stage(NODES.length, async (up) => {
+  ({ cluster, store } = up);
   await installOperator(cluster);
   meta = await Meta.make(cluster, store, "meta", { replicas: 2 });
   await meta.apply();
   await meta.settled(2);
-}, BUILD_MS_MAX);
-
-afterAll(async () => {
-  await cluster?.down();
-  await store?.stop();
-}, 120_000);
-
-function on(name: string, body: () => Promise<void>): void {
-  scenario(() => cluster, name, body);
-}
-
-/** The client writes all the while; in the end nothing acknowledged is missing. */
-async function writing(name: string, body: (client: Client) => Promise<void>): Promise<void> {
-  const client = new Client(meta);
-  try {
-    await client.writes();
-    await body(client);
-    await client.writes();
-    expect(await client.missing(name)).toEqual([]);
-  } finally {
-    await client.end();
-  }
-}
+});
 
 async function untilCondition(of: Meta, type: string, wanted: string): Promise<string> {
   await waitFor(`${of.name}: ${type} is ${wanted}`, WAIT_MS_MAX, async () => {
@@ -82,7 +54,7 @@ on("what can't be carried out is refused at apply, in words that say what to do;
 
 on("a resource on the prefix of another one is told whose it is, and nothing of it is started", async () => {
   const before = await meta.pods();
-  await writing("one prefix for two", async (client) => {
+  await writing(meta, "one prefix for two", async (client) => {
     const second = await Meta.make(cluster, store, "second", { bucket: meta.bucket });
     await second.apply();
     const message = await untilCondition(second, "Ready", "False SpecInvalid");
@@ -99,7 +71,7 @@ on("a resource on the prefix of another one is told whose it is, and nothing of 
 on("a new image of the master is rolled out: every pod is a new one, and no row is lost", async () => {
   const before = await meta.pods();
   meta.change({ masterImage: NEXT_MASTER_IMAGE });
-  await writing("new image", async () => {
+  await writing(meta, "new image", async () => {
     await meta.apply();
     await waitFor("all pods are new", WAIT_MS_MAX, async () => {
       const after = await meta.pods();
@@ -116,7 +88,7 @@ on("a new image of the master is rolled out: every pod is a new one, and no row 
 
 on("helm upgrades the operator to another image, and no member is restarted", async () => {
   const before = await meta.pods();
-  await writing("upgrade", async () => {
+  await writing(meta, "upgrade", async () => {
     await installOperator(cluster, NEXT_IMAGE);
     await waitFor("it tells of the older sidecars", WAIT_MS_MAX, async () =>
       (await meta.message("Progressing")).includes(`The members run the sidecar ${IMAGE}`) ? true : undefined,
@@ -135,7 +107,7 @@ on("a declared switchover waits for a target that is too far behind, says so, an
   const where = (await meta.pods()).get(target)?.node ?? "";
   const node = NODES.map((index) => cluster.node(index)).find(({ name }) => name === where);
   if (node === undefined) throw new Error(`${target} is on no node`);
-  await writing("held back", async (client) => {
+  await writing(meta, "held back", async (client) => {
     await node.cut("host");
     try {
       await waitFor(`${target} lags`, WAIT_MS_MAX, async () => ((await lagOf(target)) > 5 ? true : undefined));

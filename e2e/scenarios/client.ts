@@ -1,3 +1,4 @@
+import { expect } from "@jest/globals";
 import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -129,4 +130,17 @@ export class Client {
 
 function keyOf(row: number): string {
   return `row${String(row).padStart(9, "0")}`;
+}
+
+/** A client writes to it all the while; in the end nothing acknowledged is missing. */
+export async function writing(of: Meta, name: string, body: (client: Client) => Promise<void>): Promise<void> {
+  const client = new Client(of);
+  try {
+    await client.writes();
+    await body(client);
+    await client.writes();
+    expect(await client.missing(name)).toEqual([]);
+  } finally {
+    await client.end();
+  }
 }

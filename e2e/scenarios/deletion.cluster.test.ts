@@ -1,17 +1,14 @@
-import { afterAll, beforeAll, expect } from "@jest/globals";
+import { expect } from "@jest/globals";
 import { readCluster } from "../../sidecar/src/log/cluster-identity.js";
 import type { Cluster } from "../cluster/cluster.js";
-import { clusterOf } from "../cluster/provider.js";
-import { scenario } from "../cluster/scenario.js";
 import { waitFor } from "../cluster/wait.js";
-import { secretKey, StoreServer } from "../servers/server.js";
+import { secretKey, type StoreServer } from "../servers/server.js";
 import { open } from "../servers/stores.js";
 import { Client } from "./client.js";
-import { loadImages } from "./images.js";
 import { installOperator, Meta, putSecret } from "./product.js";
+import { stage } from "./stage.js";
 
 // What is left when a resource is deleted with its data: nothing.
-const BUILD_MS_MAX = 50 * 60_000;
 const WAIT_MS_MAX = 240_000;
 /** A changed Secret takes a minute or so to a pod, and the kubelet's pause between tries grows to five. */
 const MENDED_MS_MAX = 480_000;
@@ -22,26 +19,13 @@ let cluster: Cluster;
 let store: StoreServer;
 let meta: Meta;
 
-beforeAll(async () => {
-  cluster = clusterOf();
-  await cluster.build();
-  await cluster.up(NODES);
-  await loadImages(cluster);
-  store = await StoreServer.start("versitygw", cluster.hostAddress);
+const on = stage(NODES, async (up) => {
+  ({ cluster, store } = up);
   await installOperator(cluster);
   meta = await Meta.make(cluster, store, "meta", { replicas: 2, spec: { deletionPolicy: "Delete" } });
   await meta.apply();
   await meta.settled(2);
-}, BUILD_MS_MAX);
-
-afterAll(async () => {
-  await cluster?.down();
-  await store?.stop();
-}, 120_000);
-
-function on(name: string, body: () => Promise<void>): void {
-  scenario(() => cluster, name, body);
-}
+});
 
 async function keys(): Promise<readonly string[]> {
   const bucket = await open(meta.bucket);

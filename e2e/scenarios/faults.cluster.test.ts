@@ -1,17 +1,15 @@
-import { afterAll, beforeAll, expect } from "@jest/globals";
+import { expect } from "@jest/globals";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Cluster, ClusterNode } from "../cluster/cluster.js";
-import { clusterOf } from "../cluster/provider.js";
-import { scenario } from "../cluster/scenario.js";
 import { waitFor } from "../cluster/wait.js";
-import { accessKey, secretKey, StoreServer } from "../servers/server.js";
-import { Client } from "./client.js";
-import { loadImages, MASTER_IMAGE } from "./images.js";
+import { accessKey, secretKey, type StoreServer } from "../servers/server.js";
+import { writing } from "./client.js";
+import { MASTER_IMAGE } from "./images.js";
 import { installOperator, Meta, PORT } from "./product.js";
 import { ServiceClient } from "./service-client.js";
+import { stage } from "./stage.js";
 
 // Several things fail at once, or something is missing: what the scenarios of scenarios.cluster.test.ts leave out.
-const BUILD_MS_MAX = 50 * 60_000;
 const WAIT_MS_MAX = 240_000;
 const LEASE_MS = 6000;
 const NODES = [1, 2, 3];
@@ -21,39 +19,13 @@ let cluster: Cluster;
 let store: StoreServer;
 let meta: Meta;
 
-beforeAll(async () => {
-  cluster = clusterOf();
-  await cluster.build();
-  await cluster.up(NODES.length);
-  await loadImages(cluster);
-  store = await StoreServer.start("versitygw", cluster.hostAddress);
+const on = stage(NODES.length, async (up) => {
+  ({ cluster, store } = up);
   await installOperator(cluster);
   meta = await Meta.make(cluster, store, "meta", { replicas: 1 });
   await meta.apply();
   await meta.settled(1);
-}, BUILD_MS_MAX);
-
-afterAll(async () => {
-  await cluster?.down();
-  await store?.stop();
-}, 120_000);
-
-function on(name: string, body: () => Promise<void>): void {
-  scenario(() => cluster, name, body);
-}
-
-/** The client writes all the while; in the end nothing acknowledged is missing. */
-async function writing(name: string, body: (client: Client) => Promise<void>, of = meta): Promise<void> {
-  const client = new Client(of);
-  try {
-    await client.writes();
-    await body(client);
-    await client.writes();
-    expect(await client.missing(name)).toEqual([]);
-  } finally {
-    await client.end();
-  }
-}
+});
 
 interface Where {
   readonly name: string;
@@ -71,16 +43,9 @@ async function primaryNow(of = meta): Promise<Where> {
   });
 }
 
-async function untilAnotherThan({ name: before }: Where, of = meta): Promise<void> {
-  await waitFor(`another than ${before} is primary`, WAIT_MS_MAX, async () => {
-    const found = await of.labelled();
-    return found.some(({ name }) => name !== before) ? true : undefined;
-  });
-}
-
 on("scaled from one to three while it is written: the one that is there is not restarted", async () => {
   const before = await meta.pods();
-  await writing("one to three", async () => {
+  await writing(meta, "one to three", async () => {
     await cluster.kubectl(["scale", "mmc/meta", "--replicas=3"]);
     await meta.settled(3);
   });
@@ -89,13 +54,13 @@ on("scaled from one to three while it is written: the one that is there is not r
 });
 
 on("a client that knows only the Service reaches whoever is primary: before and after a failover", async () => {
-  await writing("through the Service", async (client) => {
+  await writing(meta, "through the Service", async (client) => {
     const through = await ServiceClient.start(meta);
     try {
       await through.writes();
       const first = await primaryNow();
       await cluster.kubectl(["delete", "pod", first.name, "--wait=false"]);
-      await untilAnotherThan(first);
+      await meta.untilAnotherThan(first.name);
       await through.writes();
       expect(await through.missing(() => client.rows())).toEqual([]);
     } finally {
@@ -109,11 +74,11 @@ on(
   "the primary is cut off from the bucket and the API server at once: its master ends, another leads, and the old one acknowledges nothing",
   async () => {
     const old = await primaryNow();
-    await writing("cut off from both", async (client) => {
+    await writing(meta, "cut off from both", async (client) => {
       await old.node.cut("api-server");
       await old.node.cut("host");
       try {
-        await untilAnotherThan(old);
+        await meta.untilAnotherThan(old.name);
         await client.writes();
         // Who still talks to the old one is not answered: its master has ended.
         const late = fetch(`http://${old.address}:${PORT}/kv/late`, {
@@ -134,13 +99,13 @@ on(
   "the kubelet of the primary's node stands still: nothing is moved, until the cluster takes the pod out of its Service",
   async () => {
     const before = await primaryNow();
-    await writing("kubelet stopped", async (client) => {
+    await writing(meta, "kubelet stopped", async (client) => {
       await before.node.stopKubelet();
       try {
         await sleep(3 * LEASE_MS);
         await client.writes();
         expect((await primaryNow()).name).toBe(before.name);
-        await untilAnotherThan(before);
+        await meta.untilAnotherThan(before.name);
         await client.writes();
       } finally {
         await before.node.startKubelet();
@@ -155,15 +120,15 @@ on(
   async () => {
     await cluster.kubectl(["scale", "deployment", "-n", "metamaster-system", "--all", "--replicas=0"]);
     await cluster.kubectl(["wait", "-n", "metamaster-system", "--for=delete", "pod", "--all", "--timeout=60s"]);
-    await writing("no operator at all", async (client) => {
+    await writing(meta, "no operator at all", async (client) => {
       const first = await primaryNow();
       await cluster.kubectl(["delete", "pod", first.name, "--wait=false"]);
-      await untilAnotherThan(first);
+      await meta.untilAnotherThan(first.name);
       await client.writes();
       const second = await primaryNow();
       await second.node.cut();
       try {
-        await untilAnotherThan(second);
+        await meta.untilAnotherThan(second.name);
         await client.writes();
       } finally {
         await second.node.join();
@@ -205,20 +170,16 @@ on("a master whose user only its image knows: the sidecar, as root, ships for it
   const rooted = await Meta.make(cluster, store, "rooted", { replicas: 2, spec: { template } });
   await rooted.apply();
   await rooted.settled(2);
-  await writing(
-    "user of the image",
-    async (client) => {
-      const first = await primaryNow(rooted);
-      await cluster.kubectl(["delete", "pod", first.name, "--wait=false"]);
-      await untilAnotherThan(first, rooted);
-      await client.writes();
-      await rooted.settled(2);
-      const second = await primaryNow(rooted);
-      await cluster.kubectl(["delete", "pod", second.name, "--force", "--grace-period=0"]);
-      await untilAnotherThan(second, rooted);
-    },
-    rooted,
-  );
+  await writing(rooted, "user of the image", async (client) => {
+    const first = await primaryNow(rooted);
+    await cluster.kubectl(["delete", "pod", first.name, "--wait=false"]);
+    await rooted.untilAnotherThan(first.name);
+    await client.writes();
+    await rooted.settled(2);
+    const second = await primaryNow(rooted);
+    await cluster.kubectl(["delete", "pod", second.name, "--force", "--grace-period=0"]);
+    await rooted.untilAnotherThan(second.name);
+  });
   await rooted.settled(2);
   await rooted.remove();
 });
@@ -233,14 +194,14 @@ on("a resource begins with another one's state, and goes its own way; the other 
   await copy.settled(2);
   const keys = await keysOf(copy);
   expect(before.filter((key) => !keys.includes(key))).toEqual([]);
-  await writing("begun from another", async () => undefined, copy);
+  await writing(copy, "begun from another", async () => undefined);
   await meta.settled(3);
   await copy.remove();
 });
 
 /** Writes some rows, and gives the names of all that are there. */
 async function rowsAfterWriting(of: Meta, name: string): Promise<readonly string[]> {
-  await writing(name, async () => undefined, of);
+  await writing(of, name, async () => undefined);
   return await keysOf(of);
 }
 

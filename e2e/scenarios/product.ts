@@ -207,6 +207,14 @@ export class Meta {
     });
   }
 
+  /** By the label: somebody else says that it is primary. */
+  async untilAnotherThan(name: string): Promise<void> {
+    await waitFor(`another than ${name} is primary`, WAIT_MS_MAX, async () => {
+      const found = await this.labelled();
+      return found.some((each) => each.name !== name) ? true : undefined;
+    });
+  }
+
   /** Of each pod, by name: its UID and how often its containers were restarted. */
   async pods(): Promise<
     ReadonlyMap<string, { readonly uid: string; readonly node: string; readonly restarts: number }>

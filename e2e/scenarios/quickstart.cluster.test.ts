@@ -1,29 +1,22 @@
-import { afterAll, beforeAll, expect } from "@jest/globals";
+import { expect } from "@jest/globals";
 import type { Cluster } from "../cluster/cluster.js";
-import { clusterOf } from "../cluster/provider.js";
-import { scenario } from "../cluster/scenario.js";
 import { waitFor } from "../cluster/wait.js";
 import { fencesOf, textOf } from "../docs/documents.js";
-import { secretKey, StoreServer } from "../servers/server.js";
+import { secretKey } from "../servers/server.js";
 import { newBucket } from "../servers/stores.js";
-import { IMAGE, loadImages, MASTER_IMAGE } from "./images.js";
+import { IMAGE, MASTER_IMAGE } from "./images.js";
 import { putSecret } from "./product.js";
+import { stage } from "./stage.js";
 
 // The README's own commands on an empty cluster. What a reader has to put in is put in: images, bucket, endpoint; and `-w` is left out.
-const BUILD_MS_MAX = 50 * 60_000;
 const WAIT_MS_MAX = 240_000;
 
 let cluster: Cluster;
-let store: StoreServer;
 let manifest: string;
 
-beforeAll(async () => {
-  cluster = clusterOf();
-  await cluster.build();
-  await cluster.up(2);
-  await loadImages(cluster);
-  store = await StoreServer.start("versitygw", cluster.hostAddress);
-  const { url, endpoint = "" } = await newBucket(store);
+const on = stage(2, async (up) => {
+  ({ cluster } = up);
+  const { url, endpoint = "" } = await newBucket(up.store);
   await putSecret(cluster, secretKey);
   manifest = replaced(textOf("examples/quickstart.yaml"), [
     ["image: metamaster-kv-master:latest", `image: ${MASTER_IMAGE}`],
@@ -31,12 +24,7 @@ beforeAll(async () => {
     ["region: eu-central-1", `region: us-east-1\n    endpoint: ${endpoint}`],
     ["storage: 10Gi", "storage: 1Gi"],
   ]);
-}, BUILD_MS_MAX);
-
-afterAll(async () => {
-  await cluster?.down();
-  await store?.stop();
-}, 120_000);
+});
 
 function replaced(text: string, changes: readonly (readonly [string, string])[]): string {
   return changes.reduce((all, [from, to]) => {
@@ -82,23 +70,19 @@ async function untilReady(count: number): Promise<string> {
   });
 }
 
-scenario(
-  () => cluster,
-  "the README's commands, on an empty cluster: three members, then five, as they are shown",
-  async () => {
-    const lines = commands();
-    expect(lines.map(({ words }) => words[0])).toEqual(["helm", "kubectl", "kubectl", "kubectl"]);
-    for (const line of lines) await follow(line);
-    await untilReady(5);
-    const conditions = await cluster.kubectl([
-      "get",
-      "mmc",
-      "meta",
-      "-o",
-      "jsonpath={range .status.conditions[*]}{.type}={.status} {end}",
-    ]);
-    expect(conditions.trim()).toBe(
-      "Ready=True PrimaryElected=True Replicating=True BucketReachable=True Progressing=False Degraded=False",
-    );
-  },
-);
+on("the README's commands, on an empty cluster: three members, then five, as they are shown", async () => {
+  const lines = commands();
+  expect(lines.map(({ words }) => words[0])).toEqual(["helm", "kubectl", "kubectl", "kubectl"]);
+  for (const line of lines) await follow(line);
+  await untilReady(5);
+  const conditions = await cluster.kubectl([
+    "get",
+    "mmc",
+    "meta",
+    "-o",
+    "jsonpath={range .status.conditions[*]}{.type}={.status} {end}",
+  ]);
+  expect(conditions.trim()).toBe(
+    "Ready=True PrimaryElected=True Replicating=True BucketReachable=True Progressing=False Degraded=False",
+  );
+});

@@ -1,16 +1,12 @@
-import { afterAll, beforeAll, expect } from "@jest/globals";
+import { expect } from "@jest/globals";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Cluster } from "../cluster/cluster.js";
-import { clusterOf } from "../cluster/provider.js";
-import { scenario } from "../cluster/scenario.js";
 import { waitFor } from "../cluster/wait.js";
-import { StoreServer } from "../servers/server.js";
-import { Client } from "./client.js";
-import { loadImages } from "./images.js";
+import { secretKey, type StoreServer } from "../servers/server.js";
+import { Client, writing } from "./client.js";
 import { installOperator, Meta, operatorMetrics, PORT, putSecret } from "./product.js";
-import { secretKey } from "../servers/server.js";
+import { stage } from "./stage.js";
 
-const BUILD_MS_MAX = 50 * 60_000;
 const WAIT_MS_MAX = 240_000;
 const LEASE_MS = 6000;
 const AWAY_MS = 120_000;
@@ -25,37 +21,11 @@ let cluster: Cluster;
 let store: StoreServer;
 let meta: Meta;
 
-beforeAll(async () => {
-  cluster = clusterOf();
-  await cluster.build();
-  await cluster.up(3);
-  await loadImages(cluster);
-  store = await StoreServer.start("versitygw", cluster.hostAddress);
+const on = stage(3, async (up) => {
+  ({ cluster, store } = up);
   await installOperator(cluster);
   meta = await Meta.make(cluster, store, "meta");
-}, BUILD_MS_MAX);
-
-afterAll(async () => {
-  await cluster?.down();
-  await store?.stop();
-}, 120_000);
-
-function on(name: string, body: () => Promise<void>): void {
-  scenario(() => cluster, name, body);
-}
-
-/** The client writes all the while; in the end nothing acknowledged is missing. */
-async function writing(name: string, body: (client: Client) => Promise<void>): Promise<void> {
-  const client = new Client(meta);
-  try {
-    await client.writes();
-    await body(client);
-    await client.writes();
-    expect(await client.missing(name)).toEqual([]);
-  } finally {
-    await client.end();
-  }
-}
+});
 
 /** Of the resources and all that the operator makes for them. */
 async function versionsOfAll(): Promise<ReadonlyMap<string, string>> {
@@ -109,7 +79,7 @@ on("quick start: from an empty cluster to three members, with true columns and c
     "False Stable",
     "False AsExpected",
   ]);
-  await writing("quick start", async () => {});
+  await writing(meta, "quick start", async () => {});
 });
 
 on("scaled 3 -> 5 -> 2 -> 1 -> 0 -> 3: who stays is not restarted, and no row is lost", async () => {
@@ -143,7 +113,7 @@ on("scaled 3 -> 5 -> 2 -> 1 -> 0 -> 3: who stays is not restarted, and no row is
 });
 
 on("the master is killed: it is started in place, in the same epoch", async () => {
-  await writing("master killed", async (client) => {
+  await writing(meta, "master killed", async (client) => {
     const primary = await meta.primary();
     await cluster
       .kubectl(["exec", primary, "-c", "master", "--", "sh", "-c", killAll("kv-master/src")])
@@ -154,7 +124,7 @@ on("the master is killed: it is started in place, in the same epoch", async () =
 });
 
 on("the sidecar is killed: no two masters, and it goes on", async () => {
-  await writing("sidecar killed", async (client) => {
+  await writing(meta, "sidecar killed", async (client) => {
     const primary = await meta.primary();
     // The sidecar's image has no shell: the master's container sees its processes, and is of the same user.
     await cluster
@@ -166,7 +136,7 @@ on("the sidecar is killed: no two masters, and it goes on", async () => {
 });
 
 on("the primary's pod is deleted, then another one by force", async () => {
-  await writing("pod deleted", async (client) => {
+  await writing(meta, "pod deleted", async (client) => {
     const first = await meta.primary();
     await cluster.kubectl(["delete", "pod", first, "--wait=false"]);
     const second = await meta.primaryOtherThan(first);
@@ -179,7 +149,7 @@ on("the primary's pod is deleted, then another one by force", async () => {
 });
 
 on("a declared switchover", async () => {
-  await writing("switchover", async (client) => {
+  await writing(meta, "switchover", async (client) => {
     const primary = await meta.primary();
     const target = primary === "meta-0" ? "meta-1" : "meta-0";
     await meta.apply({ switchover: { target, maxLag: "10s" } });
@@ -194,7 +164,7 @@ on("a declared switchover", async () => {
 
 on("a change of the spec is rolled out: standbys first, and every pod is a new one", async () => {
   const before = await meta.pods();
-  await writing("rollout", async () => {
+  await writing(meta, "rollout", async () => {
     await meta.apply({ checkpoint: { interval: "1m" } });
     await waitFor("all pods are new", WAIT_MS_MAX, async () => {
       const after = await meta.pods();
@@ -208,7 +178,7 @@ on("a change of the spec is rolled out: standbys first, and every pod is a new o
 
 on("the primary's node is drained: a switchover first, then the eviction goes through", async () => {
   const { primary, node } = await primaryNode();
-  await writing("drain", async () => {
+  await writing(meta, "drain", async () => {
     await cluster.kubectl([
       "drain",
       node.name,
@@ -228,17 +198,14 @@ on(
   async () => {
     const [old] = await meta.labelled();
     const { name: primary, address } = old ?? { name: "", address: "" };
-    await writing("frozen", async (client) => {
+    await writing(meta, "frozen", async (client) => {
       // Without the bucket it is written on its disk, and not acknowledged.
       await store.kill();
       await expect(putThrough(address, TAIL)).rejects.toThrow();
       const frozen = await cluster.freezePod("default", primary);
       try {
         await store.restart();
-        await waitFor("another one is primary", WAIT_MS_MAX, async () => {
-          const found = await meta.labelled();
-          return found.some(({ name }) => name !== primary) ? true : undefined;
-        });
+        await meta.untilAnotherThan(primary);
         await client.writes();
         await sleep(2 * LEASE_MS);
       } finally {
@@ -255,13 +222,10 @@ on(
 
 on("the primary's node is cut off: another one leads once the lease is over; back again it follows", async () => {
   const { primary, node } = await primaryNode();
-  await writing("node cut off", async (client) => {
+  await writing(meta, "node cut off", async (client) => {
     await node.cut();
     try {
-      await waitFor("another one is primary", WAIT_MS_MAX, async () => {
-        const found = await meta.labelled();
-        return found.some(({ name }) => name !== primary) ? true : undefined;
-      });
+      await meta.untilAnotherThan(primary);
       await client.writes();
     } finally {
       await node.join();
@@ -272,13 +236,10 @@ on("the primary's node is cut off: another one leads once the lease is over; bac
 
 on("the primary is cut off from the API server only", async () => {
   const { primary, node } = await primaryNode();
-  await writing("cut off from the API server", async (client) => {
+  await writing(meta, "cut off from the API server", async (client) => {
     await node.cut("api-server");
     try {
-      await waitFor("another one is primary", WAIT_MS_MAX, async () => {
-        const found = await meta.labelled();
-        return found.some(({ name }) => name !== primary) ? true : undefined;
-      });
+      await meta.untilAnotherThan(primary);
       await client.writes();
     } finally {
       await node.join();
@@ -291,7 +252,7 @@ on(
   "the primary is cut off from the bucket only: it stays primary, nothing is acknowledged, and the condition says so",
   async () => {
     const { primary, node } = await primaryNode();
-    await writing("cut off from the bucket", async (client) => {
+    await writing(meta, "cut off from the bucket", async (client) => {
       await node.cut("host");
       try {
         await waitFor("the condition says so", WAIT_MS_MAX, async () =>
@@ -310,7 +271,7 @@ on(
 
 on("the bucket is away for two minutes: the masters run on, and all is shipped when it is back", async () => {
   const before = await meta.pods();
-  await writing("bucket away", async (client) => {
+  await writing(meta, "bucket away", async (client) => {
     for (const index of [1, 2, 3]) await cluster.node(index).cut("host");
     await sleep(AWAY_MS);
     for (const index of [1, 2, 3]) await cluster.node(index).join();
@@ -323,7 +284,7 @@ on("the bucket is away for two minutes: the masters run on, and all is shipped w
 on(
   "the API server is down for longer than the lease: nobody writes beyond it, and all go on when it is back",
   async () => {
-    await writing("API server down", async (client) => {
+    await writing(meta, "API server down", async (client) => {
       await cluster.apiServer.crash();
       await sleep(2 * LEASE_MS);
       await cluster.apiServer.boot();
@@ -335,7 +296,7 @@ on(
 
 on("wrong credentials are said, and the right ones put in the secret are taken without a restart", async () => {
   const before = await meta.pods();
-  await writing("credentials", async () => {
+  await writing(meta, "credentials", async () => {
     await putSecret(cluster, "wrong");
     await waitFor("the condition says so", WAIT_MS_MAX, async () =>
       (await meta.condition("BucketReachable")).startsWith("False") ? true : undefined,
@@ -353,13 +314,10 @@ on("wrong credentials are said, and the right ones put in the secret are taken w
 
 on("the operator is away: a failover needs none, and it knows everything when it is back", async () => {
   await cluster.kubectl(["scale", "deployment", "-n", "metamaster-system", "--all", "--replicas=0"]);
-  await writing("no operator", async (client) => {
+  await writing(meta, "no operator", async (client) => {
     const [primary] = await meta.labelled();
     await cluster.kubectl(["delete", "pod", primary?.name ?? "", "--wait=false"]);
-    await waitFor("another one is primary", WAIT_MS_MAX, async () => {
-      const found = await meta.labelled();
-      return found.some(({ name }) => name !== primary?.name) ? true : undefined;
-    });
+    await meta.untilAnotherThan(primary?.name ?? "");
     await client.writes();
   });
   await installOperator(cluster);
@@ -408,7 +366,7 @@ on("300 resources: all are looked after, and then nothing is written any more", 
 
 on("uninstalled: resources and data stay, and the masters run on; installed again nothing is restarted", async () => {
   const before = await meta.pods();
-  await writing("uninstalled", async (client) => {
+  await writing(meta, "uninstalled", async (client) => {
     await cluster.helm(["uninstall", "metamaster", "-n", "metamaster-system", "--wait"]);
     await client.writes();
     await installOperator(cluster);

@@ -16,12 +16,9 @@ export class TlsProxy {
   }
 
   static async start(targetPort: number, folder: string): Promise<TlsProxy> {
-    const authority = new Authority(folder);
-    await authority.create();
-    await authority.issue("store", "/CN=store", ["IP:127.0.0.1"]);
-    const key = readFileSync(authority.path("store.key"));
-    const server = createServer({ key, cert: readFileSync(authority.path("store.crt")) });
-    const proxy = new TlsProxy(server, authority.path("ca.crt"));
+    const { caFile, identity } = await certified(folder);
+    const server = createServer(identity);
+    const proxy = new TlsProxy(server, caFile);
     server.on("secureConnection", (client) => proxy.#join(client, targetPort));
     // A client that doesn't trust the authority ends it.
     server.on("tlsClientError", () => undefined);
@@ -32,14 +29,9 @@ export class TlsProxy {
 
   /** Another authority, whose certificate it has from now on; gives back the file of that authority. Connections that are open stay. */
   async rotate(folder: string): Promise<string> {
-    const authority = new Authority(folder);
-    await authority.create();
-    await authority.issue("store", "/CN=store", ["IP:127.0.0.1"]);
-    this.#server.setSecureContext({
-      key: readFileSync(authority.path("store.key")),
-      cert: readFileSync(authority.path("store.crt")),
-    });
-    return authority.path("ca.crt");
+    const { caFile, identity } = await certified(folder);
+    this.#server.setSecureContext(identity);
+    return caFile;
   }
 
   /** As a store does that is started again. */
@@ -70,4 +62,15 @@ export class TlsProxy {
     for (const socket of [client, target]) socket.on("error", () => undefined);
     client.pipe(target).pipe(client);
   }
+}
+
+/** A new authority in `folder`, and a store's key and certificate of it. */
+async function certified(
+  folder: string,
+): Promise<{ readonly caFile: string; readonly identity: { readonly key: Buffer; readonly cert: Buffer } }> {
+  const authority = new Authority(folder);
+  await authority.create();
+  await authority.issue("store", "/CN=store", ["IP:127.0.0.1"]);
+  const [key, cert] = ["store.key", "store.crt"].map((name) => readFileSync(authority.path(name))) as [Buffer, Buffer];
+  return { caFile: authority.path("ca.crt"), identity: { key, cert } };
 }
