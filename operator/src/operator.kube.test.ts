@@ -254,6 +254,8 @@ describe("on a real API server", () => {
   test("two resources on one prefix: nothing is started for the second, which says why", async () => {
     await apply();
     await running(1);
+    // Who was there first keeps the prefix, and times of creation are whole seconds: within one the uid decides.
+    await sleep(1000);
     const second = structuredClone(quickstart);
     second["metadata"] = { name: `${name}b` };
     (second["spec"] as Json)["bucket"] = { url: `s3://my-bucket/${name}/inner` };
