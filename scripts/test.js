@@ -32,9 +32,19 @@ function jest(name, args) {
         passed: report.numPassedTests,
         failed: report.numFailedTests + report.numRuntimeErrorTestSuites,
         skipped: report.numPendingTests,
+        failures: failuresOf(report),
       };
     },
   };
+}
+
+/** What failed, once more where somebody looks who sees only the end. @param {any} report */
+function failuresOf(report) {
+  return report.testResults.flatMap((/** @type {any} */ file) => {
+    const tests = file.assertionResults.filter((/** @type {any} */ each) => each.status === "failed");
+    const told = tests.map((/** @type {any} */ each) => `${each.fullName}\n${each.failureMessages.join("\n")}`);
+    return told.length === 0 && file.status === "failed" ? [`${file.name}\n${file.message}`] : told;
+  });
 }
 
 const runners = [
@@ -66,12 +76,16 @@ function run(command) {
   });
 }
 
+const FAILURE_CHARACTERS_MAX = 1500;
+/** @type {string[]} */
+const failures = [];
 let passed = 0;
 let failed = 0;
 let skipped = 0;
 for (const runner of runners) {
   process.stdout.write(`\n== ${runner.name}\n`);
   const code = await run(runner.command);
+  /** @type {{ passed: number, failed: number, skipped: number, failures?: string[] }} */
   let counted = { passed: 0, failed: 0, skipped: 0 };
   try {
     counted = { ...counted, ...runner.count() };
@@ -81,6 +95,7 @@ for (const runner of runners) {
     );
   }
   if (code !== 0 && counted.failed === 0) counted.failed = 1;
+  failures.push(...(counted.failures ?? []).map((each) => `${runner.name}: ${each.slice(0, FAILURE_CHARACTERS_MAX)}`));
   passed += counted.passed;
   failed += counted.failed;
   skipped += counted.skipped;
@@ -91,5 +106,6 @@ if (process.env.CI === "true" && skipped > 0) {
   skipped = 0;
 }
 if (skipped > 0) process.stdout.write(`${skipped} tests were skipped, see above why\n`);
+for (const failure of failures) process.stdout.write(`\nFAILED ${failure}\n`);
 process.stdout.write(`\n${passed} passed, ${failed} failed\n`);
 process.exitCode = failed === 0 ? 0 : 1;

@@ -205,6 +205,11 @@ async function linksOf(): Promise<string[]> {
   return entries.map(({ name }) => name);
 }
 
+function noLinks(call: string, path: string): void {
+  if (call === "link" && path.endsWith(".log"))
+    throw new MetaMasterError("DiskFull", "transient", "no room for a name");
+}
+
 describe("WALs that go", () => {
   test("flushed while the bucket is away: links keep them until they are shipped", async () => {
     await open();
@@ -252,10 +257,7 @@ describe("WALs that go", () => {
 
   test("moved to the archive before they were linked: read there", async () => {
     const fs = new HookedFileSystem(new NodeFileSystem());
-    fs.before = (call, path) => {
-      if (call === "link" && path.endsWith(".log"))
-        throw new MetaMasterError("DiskFull", "transient", "no room for a name");
-    };
+    fs.before = noLinks;
     await open({ fs, model: { archive: true } });
     const database = await bench.create();
     bench.start();
@@ -266,6 +268,45 @@ describe("WALs that go", () => {
     await database.flush();
     await database.put(5);
     bench.pen.back();
+    await bench.barrier();
+    expect(await bench.prefixes()).toBe(11n);
+    expect(bench.shipper.status.gaps).toBe(0);
+  });
+
+  test("looked at while it was still empty, and no link can be made: its rows count once they are there", async () => {
+    const fs = new HookedFileSystem(new NodeFileSystem());
+    fs.before = noLinks;
+    await open({ fs });
+    const database = await bench.create();
+    await database.put(1);
+    await database.flush();
+    bench.start();
+    await bench.until(() => bench.shipper.status.trouble?.includes("can't be linked") === true);
+    await bench.barrier();
+    await database.put(5);
+    await bench.barrier();
+    expect(await bench.prefixes()).toBe(6n);
+    expect(bench.shipper.status.gaps).toBe(0);
+  });
+
+  test("archived since it was looked at while empty, and never linked: nothing is missing", async () => {
+    const fs = new HookedFileSystem(new NodeFileSystem());
+    fs.before = noLinks;
+    await open({ fs, model: { archive: true } });
+    const database = await bench.create();
+    await database.put(1);
+    await database.flush();
+    bench.start();
+    await bench.until(() => bench.shipper.status.trouble?.includes("can't be linked") === true);
+    await bench.barrier();
+    // Nobody looks while it is filled and archived.
+    const { promise, resolve } = Promise.withResolvers<void>();
+    fs.before = (call, path) => (call === "stat" && path.endsWith("/db") ? promise : noLinks(call, path));
+    await database.put(5);
+    await database.flush();
+    await database.put(5);
+    fs.before = noLinks;
+    resolve();
     await bench.barrier();
     expect(await bench.prefixes()).toBe(11n);
     expect(bench.shipper.status.gaps).toBe(0);

@@ -52,6 +52,8 @@ export class WalSet {
   readonly #files = new Map<number, WalFile>();
   readonly #copies = new Map<number, WalCopy>();
   readonly #linkable = new Set<number>();
+  /** Not kept, and at the last look too short to tell whether the master recycles it: nothing of it counts yet. */
+  readonly #short = new Set<number>();
   readonly coverage = new SequenceCoverage();
   readonly #scratch: Scratch = [new Uint8Array(SCRATCH_BYTES), new Uint8Array(SCRATCH_BYTES)];
   /** Copying may run beside a scan and other copies: each needs its own memory. */
@@ -301,7 +303,8 @@ export class WalSet {
     const original = `${this.directory}/${walFileName(file.number)}`;
     const folder = this.#database.name;
     const name = walFileName(file.number);
-    let recycled: boolean | undefined;
+    let recycled: boolean | undefined = true;
+    this.#short.delete(file.number);
     try {
       recycled = await probeRecycled(tools.fs, original);
       const path = await links.make(folder, name, original);
@@ -318,7 +321,9 @@ export class WalSet {
       if (hasCode(error, "FileNotFound")) return;
       if (!hasCode(error, "DiskFull") && !hasCode(error, "FileSystemFailure")) throw error;
       // The size of a recycled WAL says nothing, and its bytes may be written over while they are read: without a copy nothing of it counts.
-      if (recycled !== false) file.copyProblem = error;
+      // Before the probe has answered it may be one.
+      file.copyProblem = recycled === true ? error : undefined;
+      if (recycled === undefined) this.#short.add(file.number);
       tools.logger.warn({ path: original, err: error }, "A WAL can't be kept by a link yet; it is tried again.");
       this.#parts.onTrouble(`${original} can't be linked: ${messageOf(error)}`);
     }
@@ -334,7 +339,7 @@ export class WalSet {
       return;
     }
     if (copy === undefined) {
-      if (file.copyProblem !== undefined) return;
+      if (file.copyProblem !== undefined || this.#short.has(file.number)) return;
       const stat = original ?? (await fs.stat(file.path));
       if (stat !== undefined) this.#see(file, stat.size);
     } else {
@@ -357,8 +362,12 @@ export class WalSet {
     if ((await fs.stat(file.path)) === undefined || file.path.startsWith(`${this.directory}/`)) {
       const archived = `${this.directory}/archive/${walFileName(file.number)}`;
       const stat = await fs.stat(archived);
-      if (stat?.inode === file.inode) file.moveTo(archived);
-      else {
+      if (stat?.inode === file.inode) {
+        file.moveTo(archived);
+        // Nothing is written to it there: it needs no copy.
+        file.copyProblem = undefined;
+        this.#short.delete(file.number);
+      } else {
         if (!file.done) this.#gap(`WAL ${file.number} was deleted before it was shipped`);
         await this.#forget(file);
         return;
@@ -412,6 +421,7 @@ export class WalSet {
     const copy = this.#copies.get(file.number);
     this.#copies.delete(file.number);
     this.#linkable.delete(file.number);
+    this.#short.delete(file.number);
     await copy?.close();
     await this.#parts.links.drop(this.#database.name, walFileName(file.number));
   }
