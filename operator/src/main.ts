@@ -4,6 +4,7 @@ import { createServer, type Server } from "node:http";
 import { hostname } from "node:os";
 import { pino } from "pino";
 import { readMemberStatus } from "./controller/member-status.js";
+import { sharingConnections } from "./kube/connections.js";
 import { Leadership } from "./kube/leadership.js";
 import { Operator } from "./operator.js";
 
@@ -44,7 +45,7 @@ function serve(operator: Operator, ready: () => boolean): Server {
 async function main(): Promise<void> {
   const stop = new AbortController();
   for (const name of ["SIGTERM", "SIGINT"] as const) process.once(name, () => stop.abort(new Error(name)));
-  const config = new KubeConfig();
+  const config = sharingConnections(new KubeConfig());
   config.loadFromDefault();
   const namespace = env["WATCH_NAMESPACE"] ?? "";
   const operator = new Operator(

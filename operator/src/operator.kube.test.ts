@@ -1,11 +1,13 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from "@jest/globals";
-import { KubeConfig } from "@kubernetes/client-node";
+import { CoreV1Api, KubeConfig } from "@kubernetes/client-node";
+import { subscribe, unsubscribe } from "node:diagnostics_channel";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parse } from "yaml";
 import { customResourceDefinition } from "../../crds/src/crd.js";
 import { startApiServer, type ApiServer } from "../../e2e/cluster/api-server.js";
+import { sharingConnections } from "./kube/connections.js";
 import { Operator } from "./operator.js";
 import { PlayedPods } from "./testing/played-pods.js";
 
@@ -34,7 +36,7 @@ beforeAll(async () => {
     "crd/metamasterclusters.metamaster.io",
     "--timeout=30s",
   ]);
-  config = new KubeConfig();
+  config = sharingConnections(new KubeConfig());
   config.loadFromFile(server.kubeconfig);
 }, 30 * 60_000);
 
@@ -383,4 +385,28 @@ describe("on a real API server", () => {
     await server.kubectl(["annotate", "mmc", name, "metamaster.io/restarted-at=now"]);
     await until("the template is another one", async () => (await sidecar()) === "metamaster:next");
   });
+});
+
+test("requests use the connections of those before them, and others once a certificate is another", async () => {
+  const own = new KubeConfig();
+  own.loadFromFile(server.kubeconfig);
+  const api = sharingConnections(own).makeApiClient(CoreV1Api);
+  await operator.stop();
+  let made = 0;
+  const connected = (): void => void made++;
+  subscribe("undici:client:connected", connected);
+  try {
+    // One that has just been answered may not be free yet: two, but not one a call.
+    for (let call = 0; call < 20; call++) await api.listNamespace();
+    expect(made).toBeGreaterThan(0);
+    expect(made).toBeLessThanOrEqual(2);
+    const [cluster] = own.clusters;
+    own.clusters = [{ ...cluster!, caData: Buffer.from(`${server.ca}\n`).toString("base64") }];
+    const before = made;
+    for (let call = 0; call < 20; call++) await api.listNamespace();
+    expect(made).toBeGreaterThan(before);
+    expect(made).toBeLessThanOrEqual(before + 2);
+  } finally {
+    unsubscribe("undici:client:connected", connected);
+  }
 });
