@@ -6,6 +6,7 @@ import { writing } from "./client.js";
 import { MASTER_IMAGE } from "./images.js";
 import { installOperator, Meta, PORT } from "./product.js";
 import { ServiceClient } from "./service-client.js";
+import { SmallVolumes } from "./small-volumes.js";
 import { stage } from "./stage.js";
 
 // Several things fail at once, or something is missing: what the scenarios of scenarios.cluster.test.ts leave out.
@@ -13,6 +14,7 @@ const WAIT_MS_MAX = 240_000;
 const LEASE_MS = 6000;
 const NODES = [1, 2, 3];
 const KEYS_MAX = 5000;
+const VOLUME_MIB = 32;
 
 let cluster: Cluster;
 let store: StoreServer;
@@ -207,6 +209,35 @@ on("a resource begins with another one's state, and goes its own way; the other 
   await meta.settled(3);
   await copy.remove();
 });
+
+on(
+  "the primary's volume is full: nothing is acknowledged falsely, another takes over, and the old one comes back with space",
+  async () => {
+    const nodes = NODES.map((index) => cluster.node(index).name);
+    const volumes = await SmallVolumes.make(cluster, "small", { nodes, mebibytes: VOLUME_MIB });
+    const claim = { storageClassName: volumes.storageClass, resources: { requests: { storage: `${VOLUME_MIB}Mi` } } };
+    const full = await Meta.make(cluster, store, "full", {
+      replicas: 2,
+      spec: { volumeClaimTemplate: { spec: claim } },
+    });
+    await full.apply();
+    await full.settled(2);
+    const first = await primaryNow(full);
+    await writing(full, "volume full", async (client) => {
+      await volumes.fill(first.node.name);
+      await full.untilAnotherThan(first.name);
+      await client.writes();
+      await waitFor("it is told", WAIT_MS_MAX, async () =>
+        /no space is left/.test(await full.message("Degraded")) ? true : undefined,
+      );
+      expect(await full.message("Degraded")).toContain(first.name);
+      await volumes.free(first.node.name);
+    });
+    await full.settled(2);
+    await full.remove();
+    await volumes.remove();
+  },
+);
 
 /** Writes some rows, and gives the names of all that are there. */
 async function rowsAfterWriting(of: Meta, name: string): Promise<readonly string[]> {
