@@ -51,7 +51,8 @@ kube: build
 # A whole Kubernetes cluster, on this machine (root on Linux) or with PROVIDER=kind in Docker: e2e/cluster/README.md.
 e2e: test-tools
 	@PROVIDER=$(PROVIDER) node dist/e2e/cluster/main.js cluster
-	@PROVIDER=$(PROVIDER) node scripts/test.js --only kube,cluster
+	@rm -rf .cache/e2e-times
+	@PROVIDER=$(PROVIDER) node scripts/test.js --only kube,cluster; ended=$$?; node dist/e2e/scenarios/times.js; exit $$ended
 
 # The product's image and the example master's in one archive, made without Docker: .cache/images/images.tar.
 images: build

@@ -96,6 +96,18 @@ test("the guide's barriers are those of the programs that are tried", () => {
   }
 });
 
+test("alerts and dashboard ask only for metrics that there are", () => {
+  const pages = ["docs/reference/metrics.md", "docs/reference/operator-metrics.md"].map(textOf).join("\n");
+  const known = new Set([...pages.matchAll(/^\| `(metamaster_\w+)`/gm)].map(([, name]) => name));
+  for (const path of ["charts/metamaster/files/alerts.yaml", "charts/metamaster/files/dashboard.json"]) {
+    const asked = [...textOf(path).matchAll(/\bmetamaster_[a-z_]+/g)]
+      .map(([name]) => name.replace(/_(bucket|sum|count)$/, ""))
+      .filter((name) => name !== "metamaster_cluster");
+    expect(asked.length).toBeGreaterThan(5);
+    expect([path, asked.filter((name) => !known.has(name))]).toEqual([path, []]);
+  }
+});
+
 test("each alert has its page, and each page its alert", () => {
   const alerts = [...textOf("charts/metamaster/files/alerts.yaml").matchAll(/- alert: (\w+)/g)].map(([, name]) => name);
   const named = filesOf("docs/runbooks/*.md").map((path) => basename(path, ".md"));

@@ -1,14 +1,12 @@
 import { expect } from "@jest/globals";
-import { mkdir, writeFile } from "node:fs/promises";
-import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { waitFor } from "../cluster/wait.js";
+import { keepFigures } from "./figures.js";
 import { PORT, type Meta } from "./product.js";
 
 const CALL_MS = 1000;
 const PAUSE_MS = 30;
 const LIST_LIMIT = 5000;
-const RESULTS = ".cache/e2e-times";
 /** A longer time without an answer is worth a line. */
 const GAP_MS = 500;
 
@@ -56,13 +54,8 @@ export class Client {
     await this.end();
     const rows = await this.rows();
     const { status } = (await this.#meta.get()) as { status?: { lastFailover?: object } };
-    const result = { scenario, acknowledged: this.acknowledged, gaps: this.gaps, lastFailover: status?.lastFailover };
-    console.log(JSON.stringify(result));
-    await mkdir(RESULTS, { recursive: true });
-    await writeFile(
-      join(RESULTS, `${scenario.replaceAll(/[^a-z0-9]+/gi, "-")}.json`),
-      JSON.stringify(result, undefined, 2),
-    );
+    const { acknowledged, gaps } = this;
+    await keepFigures(scenario, { acknowledged, gaps, lastFailover: status?.lastFailover });
     return this.#acknowledged.map(keyOf).filter((key) => !rows.has(key));
   }
 

@@ -8,6 +8,9 @@ const SYSTEM = "metamaster-system";
 const SECRET = "meta-bucket";
 const WAIT_MS_MAX = 240_000;
 const STEADY_MS = 4000;
+const CALL_MS = 5000;
+/** Of the sidecar. */
+const HTTP_PORT = 8400;
 /** Of the example master. */
 export const PORT = 8080;
 
@@ -31,13 +34,13 @@ export async function installOperator(cluster: Cluster, image = IMAGE): Promise<
   ]);
 }
 
-/** Of the operator that leads: values without labels, by name. */
+/** Of the operator that leads: values by series, `name` or `name{label="value"}`. */
 export async function operatorMetrics(cluster: Cluster): Promise<ReadonlyMap<string, number>> {
   const addresses = await cluster.kubectl(["get", "pods", "-n", SYSTEM, "-o", "jsonpath={.items[*].status.podIP}"]);
   for (const address of addresses.split(" ")) {
     const text = await (await fetch(`http://${address}:8080/metrics`)).text();
     const lines = text.split("\n").flatMap((line) => {
-      const [, name, value] = /^([a-z_]+) ([0-9.e+]+)$/.exec(line) ?? [];
+      const [, name, value] = /^([a-z_]+(?:\{.*\})?) ([0-9.e+]+)$/.exec(line) ?? [];
       return name === undefined ? [] : [[name, Number(value)] as const];
     });
     const values = new Map(lines);
@@ -58,6 +61,12 @@ export interface MetaOptions {
   readonly masterImage?: string;
   /** Default: a new one. */
   readonly bucket?: BucketLocation;
+}
+
+/** Of `GET /v1/status`, what the scenarios need. Times are ISO. */
+interface MemberStatus {
+  readonly started: string;
+  readonly history: readonly { readonly role: string; readonly reason: string; readonly since: string }[];
 }
 
 interface Condition {
@@ -235,6 +244,13 @@ export class Meta {
         return [metadata.name, { uid: metadata.uid, node: spec.nodeName ?? "", restarts }];
       }),
     );
+  }
+
+  /** What the sidecar of a pod says of itself. */
+  async memberStatus(pod: string): Promise<MemberStatus> {
+    const address = await this.cluster.kubectl(["get", "pod", pod, "-o", "jsonpath={.status.podIP}"]);
+    const answer = await fetch(`http://${address}:${HTTP_PORT}/v1/status`, { signal: AbortSignal.timeout(CALL_MS) });
+    return (await answer.json()) as MemberStatus;
   }
 
   /** Gone with all its pods; its volumes, too, if told so. */

@@ -4,6 +4,8 @@ import type { Cluster } from "../cluster/cluster.js";
 import { waitFor } from "../cluster/wait.js";
 import { secretKey, type StoreServer } from "../servers/server.js";
 import { Client, writing } from "./client.js";
+import { keepFigures } from "./figures.js";
+import { newMember, sidecarMegabytes } from "./member-figures.js";
 import { installOperator, Meta, operatorMetrics, PORT, putSecret } from "./product.js";
 import { stage } from "./stage.js";
 
@@ -33,6 +35,18 @@ async function versionsOfAll(): Promise<ReadonlyMap<string, string>> {
   const each = '{range .items[*]}{.kind}/{.metadata.name} {.metadata.resourceVersion}{"\\n"}{end}';
   const lines = (await cluster.kubectl(["get", kinds, "-o", `jsonpath=${each}`])).trim().split("\n");
   return new Map(lines.map((line) => line.split(" ") as [string, string]));
+}
+
+/** Requests of the operator to the API server between two looks at its metrics, by labels; those that grew. */
+function requestsBetween(
+  before: ReadonlyMap<string, number>,
+  after: ReadonlyMap<string, number>,
+): Readonly<Record<string, number>> {
+  const name = "metamaster_operator_api_requests_total";
+  const all = [...after].filter(([series]) => series.startsWith(name));
+  if (all.length === 0) throw new Error(`the operator has no ${name}`);
+  const grown = all.map(([series, count]) => [series.slice(name.length), count - (before.get(series) ?? 0)] as const);
+  return Object.fromEntries(grown.filter(([, count]) => count > 0));
 }
 
 async function putThrough(address: string, key: string): Promise<number> {
@@ -93,6 +107,13 @@ on("scaled 3 -> 5 -> 2 -> 1 -> 0 -> 3: who stays is not restarted, and no row is
       await meta.settled(replicas);
       const after = await meta.pods();
       const now = await meta.primary();
+      const added = [...after.keys()].filter((name) => !before.has(name));
+      if (added.length > 0) {
+        const members = await Promise.all(added.map((name) => newMember(meta, name)));
+        await keepFigures("new members", { members });
+        // From the bucket, never from another member.
+        expect(members.map(({ disk }) => disk)).toEqual(added.map(() => "restored"));
+      }
       for (const [name, { uid }] of after) {
         // A switchover replaces the pod of the primary before.
         if (before.has(name) && !(name === was && was !== now))
@@ -334,6 +355,13 @@ on("deleted with its volumes, and applied again: everything comes from the bucke
   expect(await client.missing("applied again")).toEqual([]);
 });
 
+on("after all of this the sidecars' memory is looked at", async () => {
+  const pods = [...(await meta.pods()).keys()];
+  const megabytes = await Promise.all(pods.map((pod) => sidecarMegabytes(meta, pod)));
+  await keepFigures("sidecars", { megabytes: Object.fromEntries(pods.map((pod, at) => [pod, megabytes[at]])) });
+  expect(megabytes.filter((each) => !(each > 0))).toEqual([]);
+});
+
 on("300 resources: all are looked after, and then nothing is written any more", async () => {
   const items = Array.from({ length: MANY }, (_, index) => {
     const manifest = meta.manifest({ replicas: 0, bucket: { url: `s3://of-nobody/many-${index}` } });
@@ -355,12 +383,16 @@ on("300 resources: all are looked after, and then nothing is written any more", 
   await sleep(QUIET_MS);
   const [after, versionsAfter] = [await operatorMetrics(cluster), await versionsOfAll()];
   const rssMb = Math.round((after.get("process_resident_memory_bytes") ?? 0) / 1e6);
-  console.log(JSON.stringify({ scenario: "300 resources", convergedMs, rssMb }));
+  const requests = requestsBetween(before, after);
+  await keepFigures("300 resources", { convergedMs, rssMb, quietMs: QUIET_MS, requests });
   const changed = [...versionsAfter].filter(([object, version]) => versions.get(object) !== version);
   // How far the log of the one with members has grown is written down once a minute, which may be now.
   expect(changed.map(([object]) => object).filter((object) => object !== "MetaMasterCluster/meta")).toEqual([]);
   const writes = "metamaster_operator_api_writes_total";
   expect((after.get(writes) ?? NaN) - (before.get(writes) ?? NaN)).toBeLessThanOrEqual(changed.length);
+  // Nothing is read anew: what is, the watches tell.
+  const others = Object.keys(requests).filter((request) => !/verb="watch"|resource="leases"/.test(request));
+  expect(others.filter((request) => !(changed.length > 0 && request.includes('"metamasterclusters"')))).toEqual([]);
   await cluster.kubectl(["delete", "mmc", "-l", "many", "--timeout=240s"]);
 });
 

@@ -45,10 +45,10 @@ function serve(operator: Operator, ready: () => boolean): Server {
 async function main(): Promise<void> {
   const stop = new AbortController();
   for (const name of ["SIGTERM", "SIGINT"] as const) process.once(name, () => stop.abort(new Error(name)));
-  const config = sharingConnections(new KubeConfig());
+  const config = sharingConnections(new KubeConfig(), (request) => operator.metrics.apiRequests.inc({ ...request }));
   config.loadFromDefault();
   const namespace = env["WATCH_NAMESPACE"] ?? "";
-  const operator = new Operator(
+  const operator: Operator = new Operator(
     {
       image: required("METAMASTER_IMAGE"),
       namespace: namespace === "" ? undefined : namespace,

@@ -2,10 +2,7 @@ import { OperatorMetrics } from "./metrics.js";
 
 /** docs/reference/operator-metrics.md */
 export async function operatorMetricsPage(): Promise<string> {
-  const { registry } = new OperatorMetrics(
-    () => 0,
-    () => 0,
-  );
+  const { registry } = new OperatorMetrics({ depth: () => 0, writes: () => 0, clusters: () => [] });
   const all = await registry.getMetricsAsJSON();
   const rows = all
     .filter(({ name }) => name.startsWith("metamaster_"))

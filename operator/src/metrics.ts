@@ -1,6 +1,17 @@
 import { collectDefaultMetrics, Counter, Gauge, Histogram, Registry } from "prom-client";
+import { registerClusterMetrics } from "./cluster-metrics.js";
+import type { LiveObject } from "./kube/objects.js";
 
-/** What the operator says of itself (docs/reference/operator-metrics.md). */
+export interface MetricsSources {
+  /** Resources that wait or are worked on. */
+  readonly depth: () => number;
+  /** Since the start. */
+  readonly writes: () => number;
+  /** All that this process looks after. */
+  readonly clusters: () => readonly LiveObject[];
+}
+
+/** What the operator says of itself, and of the resources (docs/reference/operator-metrics.md). */
 export class OperatorMetrics {
   readonly registry = new Registry();
   readonly reconciles: Counter<"result">;
@@ -8,9 +19,11 @@ export class OperatorMetrics {
   readonly leader: Gauge;
   readonly queueDepth: Gauge;
   readonly apiWrites: Counter;
+  readonly apiRequests: Counter<"verb" | "resource">;
 
-  constructor(depth: () => number, writes: () => number) {
+  constructor({ depth, writes, clusters }: MetricsSources) {
     const registers = [this.registry];
+    registerClusterMetrics(this.registry, clusters);
     collectDefaultMetrics({ register: this.registry });
     this.reconciles = new Counter({
       name: "metamaster_operator_reconciles_total",
@@ -43,6 +56,12 @@ export class OperatorMetrics {
         this.inc(now - counted);
         counted = now;
       },
+    });
+    this.apiRequests = new Counter({
+      name: "metamaster_operator_api_requests_total",
+      help: "Requests to the API server, leases included, by verb (get is also list) and resource.",
+      labelNames: ["verb", "resource"],
+      registers,
     });
   }
 }

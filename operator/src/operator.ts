@@ -39,10 +39,11 @@ export class Operator {
     this.#logger = logger;
     this.#ask = ask;
     this.writer = new Writer(config);
-    this.metrics = new OperatorMetrics(
-      () => this.#queue?.depth ?? 0,
-      () => this.writer.writes,
-    );
+    this.metrics = new OperatorMetrics({
+      depth: () => this.#queue?.depth ?? 0,
+      writes: () => this.writer.writes,
+      clusters: () => this.#store?.all("MetaMasterCluster") ?? [],
+    });
   }
 
   /** Resolves once everything that is there is known, and is being worked on. */

@@ -20,9 +20,9 @@ export async function sync(context: MemberContext, reason: string, pauseMs: numb
     try {
       // Nobody may have the databases open while files are compared, truncated or replaced.
       await components.master.kill(settings.killWithinMs);
-      const watch = await prepare(context);
+      const { watch, how } = await prepare(context);
       memory.trouble = undefined;
-      return { to: "Standby", watch, reason: `the disk is ${watch.reconciled} at slot ${watch.image.position.slot}` };
+      return { to: "Standby", watch, reason: `the disk is ${how} at slot ${watch.image.position.slot}` };
     } catch (error) {
       if (stop.aborted) return stopped(context);
       const decided = afterSyncError(error);
@@ -41,13 +41,14 @@ export async function sync(context: MemberContext, reason: string, pauseMs: numb
   }
 }
 
-async function prepare(context: MemberContext): Promise<Watch> {
+/** `how`: what the disk is, or was done to it, in a word for people. */
+async function prepare(context: MemberContext): Promise<{ readonly watch: Watch; readonly how: string }> {
   const { components, stop } = context;
   const { logger, reader } = components;
   const reconciled = await untilAborted(components.reconcile(stop), stop);
   switch (reconciled.state) {
     case "Empty":
-      return new FollowerWatch("Empty", await components.makeFollower(EMPTY_IMAGE));
+      return { watch: new FollowerWatch("Empty", await components.makeFollower(EMPTY_IMAGE)), how: "empty" };
     case "Following":
       if (reconciled.quarantine !== undefined) {
         const { directory, databases } = reconciled.quarantine;
@@ -61,11 +62,14 @@ async function prepare(context: MemberContext): Promise<Watch> {
         { how: reconciled.how, slot: reconciled.image.position.slot, epoch: reconciled.image.epoch },
         `the disk equals the log at slot ${reconciled.image.position.slot}`,
       );
-      return new FollowerWatch("Following", await components.makeFollower(reconciled.image));
+      return {
+        watch: new FollowerWatch("Following", await components.makeFollower(reconciled.image)),
+        how: reconciled.how === "Followed" ? "in line with the log" : reconciled.how.toLowerCase(),
+      };
     case "Adoptable":
-      return new TailWatch("Adoptable", reconciled.image, reader, components.sealAhead);
     case "Ahead":
       break;
   }
-  return new TailWatch("Ahead", reconciled.image, reader, components.sealAhead);
+  const { state, image } = reconciled;
+  return { watch: new TailWatch(state, image, reader, components.sealAhead), how: state.toLowerCase() };
 }
