@@ -97,8 +97,8 @@ test("the guide's barriers are those of the programs that are tried", () => {
 });
 
 test("alerts and dashboard ask only for metrics that there are", () => {
-  const pages = ["docs/reference/metrics.md", "docs/reference/operator-metrics.md"].map(textOf).join("\n");
-  const known = new Set([...pages.matchAll(/^\| `(metamaster_\w+)`/gm)].map(([, name]) => name));
+  const tables = ["docs/reference/metrics.md", "docs/reference/operator-metrics.md"].map(textOf).join("\n");
+  const known = new Set([...tables.matchAll(/^\| `(metamaster_\w+)`/gm)].map(([, name]) => name));
   for (const path of ["charts/metamaster/files/alerts.yaml", "charts/metamaster/files/dashboard.json"]) {
     const asked = [...textOf(path).matchAll(/\bmetamaster_[a-z_]+/g)]
       .map(([name]) => name.replace(/_(bucket|sum|count)$/, ""))
