@@ -1,5 +1,6 @@
 import {
   existsSync,
+  linkSync,
   mkdirSync,
   mkdtempSync,
   openSync,
@@ -76,6 +77,30 @@ test("once made it is moved to and fro, also by another process: a disk that is 
   mkdirSync(path);
   writeFileSync(lock, "");
   new LockBar([{ name: "meta", path }], join(root, "locks")).raise();
+  expect(statSync(lock).ino).toBe(ino);
+});
+
+test("a process that was killed while it lowered it leaves two names of one LOCK: raised again, one is left, on the shelf", () => {
+  mkdirSync(path);
+  writeFileSync(lock, "");
+  const { ino } = statSync(lock);
+  bar.raise();
+  rmdirSync(lock);
+  linkSync(join(root, "locks", String(shelved()[0])), lock);
+  bar.raise();
+  expect(statSync(lock).isDirectory()).toBe(true);
+  expect(shelved()).toEqual([`meta-${ino}`]);
+  bar.lower();
+  expect(statSync(lock)).toMatchObject({ ino, nlink: 1 });
+});
+
+test("a bar that sidecar and watchdog, raising at once, had put on the shelf is in nobody's way", () => {
+  mkdirSync(path);
+  writeFileSync(lock, "");
+  const { ino } = statSync(lock);
+  bar.raise();
+  mkdirSync(join(root, "locks", "meta-123"));
+  bar.lower();
   expect(statSync(lock).ino).toBe(ino);
 });
 

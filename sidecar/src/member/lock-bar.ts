@@ -112,10 +112,16 @@ export class LockBar {
 
   #putAside(name: string, lock: string): void {
     try {
-      const { ino } = statSync(lock, { bigint: true });
-      renameSync(lock, join(this.#shelf, `${name}-${ino}`));
+      const { ino } = lstatSync(lock, { bigint: true });
+      const place = join(this.#shelf, `${name}-${ino}`);
+      renameSync(lock, place);
+      // The bar itself: the other one of sidecar and watchdog has put it there meanwhile.
+      if (isDirectory(place)) rmdirSync(place);
+      // Of two names of one file rename(2) leaves both. They are there where a process was killed while it lowered the bar.
+      else if (lstatSync(lock, { bigint: true, throwIfNoEntry: false })?.ino === ino) unlinkSync(lock);
     } catch (error) {
-      if (!isSystemError(error, "ENOENT")) throw error;
+      // It is gone, or the bar stands by now: the next look tells.
+      if (!["ENOENT", "ENOTDIR", "EISDIR"].some((code) => isSystemError(error, code))) throw error;
     }
   }
 
