@@ -1,7 +1,7 @@
 import { clearTimeout, setTimeout } from "node:timers";
 import { createInterface } from "node:readline";
 import type { ContainerGuardSettings } from "./container-guard.js";
-import { killAll, victimsOf } from "./container-kill.js";
+import { endAll } from "./container-kill.js";
 import { LinuxProcessTable } from "./container-processes.js";
 import { LockBar } from "./lock-bar.js";
 import { uptimeHundredths } from "./uptime.js";
@@ -35,12 +35,16 @@ function watch(): void {
 /** True once nobody is left. */
 function end(): boolean {
   try {
-    bar.raise();
-    const victims = victimsOf([], bar, table);
-    const refused = killAll(victims, table);
-    if (victims.length === 0) return true;
-    const pids = victims.map(({ pid }) => pid).join(", ");
-    say(`leadership was not extended in time: killed the master (processes ${pids})`, refused);
+    const { victims, refused, unbarred } = endAll([], bar, table);
+    if (victims.length > 0) {
+      const pids = victims.map(({ pid }) => pid).join(", ");
+      say(`leadership was not extended in time: killed the master (processes ${pids})`, refused ?? unbarred);
+    } else if (unbarred === undefined) return true;
+    else
+      say(
+        "leadership was not extended in time, and the databases can't be barred: whoever opens one is killed",
+        unbarred,
+      );
   } catch (error) {
     say("leadership was not extended in time, and the master can't be ended", error);
   }

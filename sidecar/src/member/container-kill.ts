@@ -15,7 +15,7 @@ export function stillThere(processes: readonly ProcessInfo[], all: readonly Proc
 }
 
 /** SIGKILL to each. Returns the last refusal. */
-export function killAll(victims: readonly ProcessInfo[], table: ProcessTable): unknown {
+function killAll(victims: readonly ProcessInfo[], table: ProcessTable): unknown {
   let refused: unknown;
   for (const { pid } of victims) {
     try {
@@ -25,4 +25,29 @@ export function killAll(victims: readonly ProcessInfo[], table: ProcessTable): u
     }
   }
   return refused;
+}
+
+/** What became of an attempt to end everybody. */
+interface Ending {
+  readonly victims: readonly ProcessInfo[];
+  /** The last kill that was refused. */
+  readonly refused: unknown;
+  /** Why the bar does not stand; undefined: it does. Whoever is ended without may be started again, and open everything. */
+  readonly unbarred: unknown;
+}
+
+/** Puts the bar up and kills. A bar that can't be put up (a disk that takes no write) saves nobody. */
+export function endAll(known: readonly ProcessInfo[], bar: LockBar, table: ProcessTable): Ending {
+  const unbarred = failureOf(() => bar.raise());
+  const victims = victimsOf(known, bar, table);
+  return { victims, refused: killAll(victims, table), unbarred };
+}
+
+export function failureOf(work: () => void): unknown {
+  try {
+    work();
+    return undefined;
+  } catch (error) {
+    return error ?? new Error("unknown");
+  }
 }

@@ -2,7 +2,7 @@ import type { Clock } from "../base/clock.js";
 import { messageOf, MetaMasterError } from "../base/errors.js";
 import type { Logger } from "../base/log.js";
 import type { ContainerGuard } from "./container-guard.js";
-import { killAll, stillThere, victimsOf } from "./container-kill.js";
+import { endAll, failureOf, stillThere, victimsOf } from "./container-kill.js";
 import { containersOf, rootsOf, type ProcessInfo, type ProcessTable } from "./container-processes.js";
 import type { Gate } from "./gate.js";
 import type { Health, HealthProbe } from "./health.js";
@@ -125,12 +125,14 @@ export class ContainerMaster implements Master {
     const untilMs = clock.monotonicMs() + withinMs;
     const never = new AbortController().signal;
     for (;;) {
-      const refused = killAll(this.#victims(), table);
+      const { refused, unbarred } = endAll(this.#living, bar, table);
       const living = this.#victims();
       const holders = bar.holders();
-      const unseen = living.length === 0 && holders.length === 0 ? bar.heldUnseen() : [];
-      if (living.length === 0 && holders.length === 0 && unseen.length === 0) break;
+      const unseen = living.length === 0 && holders.length === 0 && unbarred === undefined ? bar.heldUnseen() : [];
+      const isGone = living.length === 0 && holders.length === 0 && unseen.length === 0;
+      if (isGone && unbarred === undefined) break;
       if (clock.monotonicMs() >= untilMs) {
+        if (isGone) throw notBarred(unbarred);
         throw unseen.length > 0 ? heldElsewhere(unseen) : willNotDie(living, holders, withinMs, refused);
       }
       await pause(clock, endLookMs, never);
@@ -140,12 +142,12 @@ export class ContainerMaster implements Master {
     this.#ended();
   }
 
-  /** From here on nobody can open a database. */
-  #close(): void {
+  /** From here on nobody can open a database; false: the bar could not be put up. */
+  #close(): boolean {
     const { bar, gate } = this.#components;
     this.#ends += 1;
     gate.close();
-    bar.raise();
+    return failureOf(() => bar.raise()) === undefined;
   }
 
   #ended(): void {
@@ -183,8 +185,8 @@ export class ContainerMaster implements Master {
       return false;
     }
     if (run.processes.length === 0 || living.length > 0) return false;
-    this.#close();
-    this.#components.guard.rest();
+    // Without the bar it may be started again: the watchdog stays, and whoever ends it next says why.
+    if (this.#close()) this.#components.guard.rest();
     this.#ended();
     return true;
   }
@@ -211,6 +213,18 @@ export class ContainerMaster implements Master {
     }
     return victims.length;
   }
+}
+
+function notBarred(cause: unknown): MetaMasterError {
+  return new MetaMasterError(
+    "MasterWillNotDie",
+    "transient",
+    `the master was ended, but its container may be started again and open the databases: ${messageOf(cause)}`,
+    {
+      cause,
+      hint: "The volume takes no write: free space on it or mend it. Nothing is claimed or acknowledged before.",
+    },
+  );
 }
 
 function willNotDie(

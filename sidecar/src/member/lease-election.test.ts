@@ -201,6 +201,19 @@ describe("what only a lease can do", () => {
     world.close();
   });
 
+  test("a lease emptied by hand is no release: its holder's master is dead before anybody leads", async () => {
+    for (let round = 0; round < 20; round++) {
+      const { world, a, b } = await led();
+      await world.pass((round * world.leaseMs) / 100);
+      const { stored } = world.server;
+      if (stored === undefined) throw new Error("no lease");
+      world.server.overwrite({ ...stored.record, holder: "" });
+      await world.until(() => b.leads || a.wins > 1);
+      if (a.wins === 1) expect(world.nowMs).toBeGreaterThanOrEqual(a.deadMs ?? Infinity);
+      world.close();
+    }
+  });
+
   test("a released lease has no holder, and a stopped leader's keeps its own", async () => {
     const { world, a, b } = await led();
     await a.release("");

@@ -36,6 +36,13 @@ export function renewed(record: LeaseRecord, durationMs: number, stamp: string):
   return { ...record, durationMs, renewTime: stamp };
 }
 
+/** The shortest that the API takes, and what nobody promises while holding: by it a release is told from a lease that a person has emptied while its holder lives. */
+const releasedMs = 1000;
+
 export function released(record: LeaseRecord, stamp: string): LeaseRecord {
-  return { ...record, holder: "", renewTime: stamp };
+  return { ...record, holder: "", durationMs: releasedMs, renewTime: stamp };
+}
+
+export function isReleased({ holder, durationMs }: LeaseRecord): boolean {
+  return holder === "" && durationMs <= releasedMs;
 }

@@ -38,8 +38,10 @@ describe("may this member take the lease", () => {
     ["no lease, the own dead run wrote last", watched(undefined), own, yes("OwnEpoch")],
     ["no lease, released in the log", watched(undefined), freed, yes("Released")],
     ["released", watched(lease("")), freed, yes("Released")],
-    ["released, never claimed with", watched(lease("")), life, yes("Released")],
-    ["released, and for whom is not read yet", watched(lease("")), { ...life, emptyMs: 999 }, until(Infinity)],
+    ["released, never claimed with", watched(lease("", "1", 1000)), life, yes("Released")],
+    ["released, for whom is not read yet", watched(lease("", "1", 1000)), { ...life, emptyMs: 999 }, until(Infinity)],
+    ["emptied by a person, just read", watched(lease("")), life, until(7000)],
+    ["emptied by a person, for a lease", watched(lease(""), 7000), life, yes("LeaseExpired")],
     ["released, and reserved for another", watched(lease("")), reserved, until(Infinity)],
     ["held, and reserved for another", watched(other, 99_000), reserved, until(Infinity)],
     ["held, released in the log by its holder", watched(other), freed, yes("Released")],
@@ -105,6 +107,6 @@ describe("records", () => {
     expect(taken).toEqual({ holder: "uid-a_a2", durationMs: 6000, acquireTime: "t", renewTime: "t", transitions: 1 });
     expect(takenBy(self, 6000, "t", undefined).transitions).toBe(0);
     expect(renewed(taken, 9000, "u")).toEqual({ ...taken, durationMs: 9000, renewTime: "u" });
-    expect(released(taken, "u")).toEqual({ ...taken, holder: "", renewTime: "u" });
+    expect(released(taken, "u")).toEqual({ ...taken, holder: "", durationMs: 1000, renewTime: "u" });
   });
 });

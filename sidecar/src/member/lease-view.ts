@@ -1,7 +1,7 @@
 import type { StoredLease } from "../kube/leases.js";
 import type { Candidacy } from "./election.js";
 import type { LastSeen } from "./lease-watch.js";
-import { parseHolder, type Holder } from "./lease-record.js";
+import { isReleased, parseHolder, type Holder } from "./lease-record.js";
 
 /**
  * The candidate's side of the election through a Lease, as values: when may this member take it? Times are this process's monotonic ms; the times in the
@@ -81,6 +81,8 @@ export function verdictOf(view: LeaseView, log: LogSays, settings: ViewSettings)
   const { holder } = stored.record;
   if (holder === "") {
     if (log.last !== "Life") return { may: true, reason: reasonOf(log.last) };
+    // Emptied by a person: its holder learns of it with its next renewal, and its master lives until then.
+    if (!isReleased(stored.record)) return waited(view, settings);
     return logIsOlder(view, log) ? { may: false, dueMs: Infinity } : { may: true, reason: "Released" };
   }
   const of = parseHolder(holder);

@@ -1,5 +1,6 @@
 import {
   existsSync,
+  linkSync,
   mkdirSync,
   mkdtempSync,
   openSync,
@@ -15,7 +16,7 @@ import { join } from "node:path";
 import { spawn, type ChildProcess } from "node:child_process";
 import { afterEach, beforeEach, expect, test } from "@jest/globals";
 import { containersOf, LinuxProcessTable, rootsOf, type ProcessInfo } from "./container-processes.js";
-import { victimsOf } from "./container-kill.js";
+import { endAll, victimsOf } from "./container-kill.js";
 import { LockBar } from "./lock-bar.js";
 
 let root: string;
@@ -50,6 +51,9 @@ async function opener(file: string, locks: boolean): Promise<number> {
   return child.pid;
 }
 
+/** Beside the bar itself, which waits there. */
+const shelved = (): string[] => readdirSync(join(root, "locks")).filter((name) => name !== "meta.bar");
+
 test("nothing can be opened where it stands, also where there is no database yet; lowered, no trace is left", () => {
   bar.raise();
   expect(() => openSync(lock, "w")).toThrow("EISDIR");
@@ -63,7 +67,71 @@ test("nothing can be opened where it stands, also where there is no database yet
   bar.lower();
   expect(statSync(lock).isFile()).toBe(true);
   expect(readdirSync(path)).toEqual(["LOCK"]);
-  expect(readdirSync(join(root, "locks"))).toEqual([]);
+  expect(shelved()).toEqual([]);
+});
+
+test("once made it is moved to and fro, also by another process: a disk that is full by then takes no new directory", () => {
+  bar.raise();
+  const { ino } = statSync(lock);
+  bar.lower();
+  mkdirSync(path);
+  writeFileSync(lock, "");
+  new LockBar([{ name: "meta", path }], join(root, "locks")).raise();
+  expect(statSync(lock).ino).toBe(ino);
+});
+
+test("a process that was killed while it lowered it leaves two names of one LOCK: raised again, one is left, on the shelf", () => {
+  mkdirSync(path);
+  writeFileSync(lock, "");
+  const { ino } = statSync(lock);
+  bar.raise();
+  rmdirSync(lock);
+  linkSync(join(root, "locks", String(shelved()[0])), lock);
+  bar.raise();
+  expect(statSync(lock).isDirectory()).toBe(true);
+  expect(shelved()).toEqual([`meta-${ino}`]);
+  bar.lower();
+  expect(statSync(lock)).toMatchObject({ ino, nlink: 1 });
+});
+
+test("a bar that sidecar and watchdog, raising at once, had put on the shelf is in nobody's way", () => {
+  mkdirSync(path);
+  writeFileSync(lock, "");
+  const { ino } = statSync(lock);
+  bar.raise();
+  mkdirSync(join(root, "locks", "meta-123"));
+  bar.lower();
+  expect(statSync(lock).ino).toBe(ino);
+});
+
+class OnFullDisk extends LockBar {
+  override raise(): void {
+    throw new Error("no space is left");
+  }
+}
+
+test("a bar that can't be put up keeps nobody alive", async () => {
+  mkdirSync(path);
+  writeFileSync(lock, "");
+  const pid = await opener(lock, true);
+  const full = new OnFullDisk([{ name: "meta", path }], join(root, "locks"));
+  const { victims, unbarred } = endAll([], full, new LinuxProcessTable());
+  expect(unbarred).toMatchObject({ message: "no space is left" });
+  expect(victims.map((victim) => victim.pid)).toEqual([pid]);
+  await new Promise((resolve) => children[0]?.once("exit", resolve));
+  expect(full.holders()).toEqual([]);
+});
+
+test("one database that can't be barred leaves none of the others open", () => {
+  const file = join(root, "file");
+  writeFileSync(file, "no directory");
+  mkdirSync(path);
+  const databases = [
+    { name: "other", path: file },
+    { name: "meta", path },
+  ];
+  expect(() => new LockBar(databases, join(root, "locks")).raise()).toThrow("EEXIST");
+  expect(statSync(lock).isDirectory()).toBe(true);
 });
 
 test("lowered, the same LOCK is there again: whoever holds it unseen keeps others out; of several the last one", () => {
@@ -77,10 +145,10 @@ test("lowered, the same LOCK is there again: whoever holds it unseen keeps other
     return ino;
   });
   bar.raise();
-  expect(readdirSync(join(root, "locks"))).toHaveLength(2);
+  expect(shelved()).toHaveLength(2);
   bar.lower();
   expect(statSync(lock).ino).toBe(inodes[1]);
-  expect(readdirSync(join(root, "locks"))).toEqual([]);
+  expect(shelved()).toEqual([]);
 });
 
 test("who holds the LOCK when it is raised is still found, and it is not lowered before it has let go", async () => {

@@ -39,18 +39,17 @@ export class LockBar {
     this.#shelf = shelf;
   }
 
-  /** From now on no database can be opened. Whoever has one open still has it. Again: does nothing. */
+  /** From now on no database can be opened. Whoever has one open still has it. Again: does nothing. One that can't be barred keeps none of the others from it. */
   raise(): void {
-    for (const { name, path } of this.#databases) {
-      const lock = join(path, "LOCK");
-      if (mkdirSync(path, { recursive: true }) !== undefined) this.#made.add(path);
-      // A process that makes the file anew between the two steps is put aside as well.
-      for (let tries = 0; !isDirectory(lock); tries++) {
-        if (tries > 100) throw new Error(`somebody makes ${lock} again and again`);
-        this.#putAside(name, lock);
-        makeBar(lock);
+    let failure: unknown;
+    for (const database of this.#databases) {
+      try {
+        this.#bar(database);
+      } catch (error) {
+        failure ??= error;
       }
     }
+    if (failure !== undefined) throw failure;
   }
 
   /** The databases may be opened. Throws `MasterStillRunning` if somebody has one open. */
@@ -62,7 +61,7 @@ export class LockBar {
     const shelved = this.#shelved();
     for (const { name, path } of this.#databases) {
       const lock = join(path, "LOCK");
-      if (isDirectory(lock)) rmdirSync(lock);
+      if (isDirectory(lock)) keepBar(lock, this.#spare(name));
       const [last] = shelved.filter((each) => this.#nameOf(each) === name);
       if (last !== undefined) putBack(last, lock);
       else if (this.#made.delete(path)) removeEmpty(path);
@@ -99,22 +98,47 @@ export class LockBar {
     ];
   }
 
-  #putAside(name: string, lock: string): void {
-    mkdirSync(this.#shelf, { recursive: true });
-    try {
-      const { ino } = statSync(lock, { bigint: true });
-      renameSync(lock, join(this.#shelf, `${name}-${ino}`));
-    } catch (error) {
-      if (!isSystemError(error, "ENOENT")) throw error;
+  #bar({ name, path }: BarredDatabase): void {
+    const lock = join(path, "LOCK");
+    if (mkdirSync(path, { recursive: true }) !== undefined) this.#made.add(path);
+    // A process that makes the file anew between the two steps is put aside as well.
+    for (let tries = 0; !isDirectory(lock); tries++) {
+      if (tries > 100) throw new Error(`somebody makes ${lock} again and again`);
+      mkdirSync(this.#shelf, { recursive: true });
+      this.#putAside(name, lock);
+      putBar(this.#spare(name), lock);
     }
+  }
+
+  #putAside(name: string, lock: string): void {
+    try {
+      const { ino } = lstatSync(lock, { bigint: true });
+      const place = join(this.#shelf, `${name}-${ino}`);
+      renameSync(lock, place);
+      // The bar itself: the other one of sidecar and watchdog has put it there meanwhile.
+      if (isDirectory(place)) rmdirSync(place);
+      // Of two names of one file rename(2) leaves both. They are there where a process was killed while it lowered the bar.
+      else if (lstatSync(lock, { bigint: true, throwIfNoEntry: false })?.ino === ino) unlinkSync(lock);
+    } catch (error) {
+      // It is gone, or the bar stands by now: the next look tells.
+      if (!["ENOENT", "ENOTDIR", "EISDIR"].some((code) => isSystemError(error, code))) throw error;
+    }
+  }
+
+  /** The bar while it is not needed: moving it takes no space, making it on a full disk could not be done. */
+  #spare(name: string): string {
+    return join(this.#shelf, `${name}.bar`);
   }
 
   /** The ones put aside last come first. */
   #shelved(): string[] {
     if (!existsSync(this.#shelf)) return [];
-    const paths = readdirSync(this.#shelf).map((name) => join(this.#shelf, name));
-    const changed = new Map(paths.map((path) => [path, statSync(path, { bigint: true }).ctimeNs]));
-    return paths.toSorted((a, b) => ((changed.get(a) ?? 0n) > (changed.get(b) ?? 0n) ? -1 : 1));
+    const files = readdirSync(this.#shelf).flatMap((name) => {
+      const path = join(this.#shelf, name);
+      const stat = lstatSync(path, { bigint: true, throwIfNoEntry: false });
+      return stat?.isFile() === true ? [{ path, changed: stat.ctimeNs }] : [];
+    });
+    return files.toSorted((a, b) => (a.changed > b.changed ? -1 : 1)).map(({ path }) => path);
   }
 
   /** Of a database, without the inode's number. */
@@ -144,11 +168,27 @@ function removeEmpty(directory: string): void {
   }
 }
 
-function makeBar(lock: string): void {
+function putBar(spare: string, lock: string): void {
+  try {
+    renameSync(spare, lock);
+    return;
+  } catch (error) {
+    // There is none yet (or not on this file system), or a file stands there again: the next look tells.
+    if (!["ENOENT", "EXDEV", "ENOTDIR"].some((code) => isSystemError(error, code))) throw error;
+  }
   try {
     mkdirSync(lock);
   } catch (error) {
     if (!isSystemError(error, "EEXIST")) throw error;
+  }
+}
+
+/** For the next time; where that can't be, it is made again then. */
+function keepBar(lock: string, spare: string): void {
+  try {
+    renameSync(lock, spare);
+  } catch {
+    rmdirSync(lock);
   }
 }
 

@@ -156,3 +156,66 @@ test("a hole in the log of a cluster that is being deleted is no damage", async 
   await expect(reader.findGap(2, never)).rejects.toMatchObject({ code: "ClusterDeleted" });
   expect(end.slot).toBe(4);
 });
+
+class SleepyClock extends JumpingClock {
+  beforeSleep: (ms: number) => Promise<void> = async () => undefined;
+
+  override async sleep(ms: number, signal?: AbortSignal): Promise<void> {
+    await this.beforeSleep(ms);
+    await super.sleep(ms, signal);
+  }
+}
+
+describe("a purge that slept while another one ended and a new cluster began in the prefix", () => {
+  const next = { ...identity, uid: "c9" };
+
+  /** Everything that purge did not see: what is there now. */
+  async function begunAnew(store: MemoryBucket): Promise<readonly string[]> {
+    await purgeAll(store);
+    store.poke(CLUSTER_KEY, encodeCluster(next));
+    await poke(store, { header: header({ slot: 0, kind: "claim", cluster: next.uid }), operations: [] });
+    const more = [`tables/1/db/000001.sst-${"1".repeat(64)}`, "snapshots/00000000000000000000.json"];
+    for (const key of more) store.poke(key, Buffer.from("new"));
+    return (await keysIn(store)).toSorted();
+  }
+
+  test.each([
+    ["while it looked whether anybody lives", "sleep", 1000],
+    ["while it waited for what was under way", "sleep", 40_000],
+    ["before it looked for tables to delete", "list tables/", 1],
+    ["before it looked for tables once more", "list tables/", 2],
+    ["before it looked for entries to delete", "list log/", 1],
+  ] as const)("takes nothing of it: %s", async (_when, what, which) => {
+    const store = new MemoryBucket();
+    await fill(store, "heartbeat");
+    const slow = new FaultyBucket(store);
+    const clock = new SleepyClock();
+    let begun: readonly string[] | undefined;
+    let count = 0;
+    if (what === "sleep") {
+      clock.beforeSleep = async (ms) => {
+        if (begun === undefined && ms === which) begun = await begunAnew(store);
+      };
+    } else {
+      slow.gate = async (call, key) => {
+        const isDeleting = slow.calls.some((each) => each.startsWith("put "));
+        if (begun !== undefined || !isDeleting || `${call} ${key}` !== what) return;
+        count += 1;
+        if (count === which) begun = await begunAnew(store);
+      };
+    }
+    await expect(purgeAll(slow, {}, { clock })).rejects.toMatchObject({ code: "ForeignCluster" });
+    expect(begun).toBeDefined();
+    expect((await keysIn(store)).toSorted()).toEqual(begun);
+    expect(await readCluster(store, never)).toEqual(next);
+  });
+
+  test("and where nothing has begun yet it says that another one was there", async () => {
+    const store = new MemoryBucket();
+    await fill(store, "heartbeat");
+    const clock = new SleepyClock();
+    clock.beforeSleep = async (ms) => void (ms === 40_000 && (await purgeAll(store)));
+    await expect(purgeAll(store, {}, { clock })).rejects.toMatchObject({ code: "PurgeIncomplete" });
+    expect(await keysIn(store)).toHaveLength(4);
+  });
+});

@@ -1,10 +1,12 @@
 import { eachParallel } from "../../base/each-parallel.js";
 import { MetaMasterError } from "../../base/errors.js";
 import type { Logger } from "../../base/log.js";
+import type { Bucket } from "../../bucket/bucket.js";
 import { bytesSource } from "../../bucket/byte-source.js";
 import { pagesOf } from "../../bucket/pages.js";
 import { CLUSTER_KEY, logKey } from "../../formats/entry.js";
-import { deletedIdentity, encodeCluster } from "../cluster-identity.js";
+import { deletedIdentity, encodeCluster, isDeleted, readIdentity } from "../cluster-identity.js";
+import type { ClusterIdentity } from "../log.js";
 import {
   endsUpTo,
   expectNobody,
@@ -37,6 +39,8 @@ export interface Purged {
   readonly bytes: number;
 }
 
+/** So many are deleted between two looks at whose they are. */
+const DELETED_AT_ONCE = 200;
 /** What comes in while it is deleted is deleted, too; but not for ever. */
 const ROUNDS = 10;
 
@@ -45,6 +49,9 @@ const ROUNDS = 10;
  * 1. the end goes into the log: no master's barrier is answered any more, members that run halt;
  * 2. the identity is replaced by one that says "deleted": members that start refuse, whatever is left;
  * 3. everything else goes, the end of the log last, then the identity. A second run goes on from any of these.
+ *
+ * Stores delete by key, whoever's it is: this process may have slept while a second run finished and the next cluster began here. So before each step it looks whether the prefix is still the
+ * survey's cluster's. Throws `ForeignCluster`, or `PurgeIncomplete` where there is none any more.
  */
 export async function purge(
   survey: Survey,
@@ -61,11 +68,14 @@ export async function purge(
       logger.info({}, `waiting ${settings.settleMs / 1000} s for what may still be under way to the bucket`);
       await clock.sleep(settings.settleMs, signal);
     }
+    await expectStill(bucket, identity.uid, signal);
     await bucket.put(CLUSTER_KEY, bytesSource(encodeCluster(deletedIdentity(identity))), { signal });
   }
   const last = ends.map(logKey);
-  const purged = await empty(components, settings.parallel, new Set(last), signal);
+  const still = async (): Promise<void> => await expectBeingDeleted(bucket, identity.uid, signal);
+  const purged = await empty(components, { parallel: settings.parallel, keep: new Set(last), still }, signal);
   for (const key of [...last, CLUSTER_KEY]) {
+    await still();
     await bucket.delete(key, { signal });
     purged.objects += 1;
   }
@@ -85,13 +95,20 @@ async function closeLog(
   if (begun && (end.slot < 0 || end.fenced)) return await endsUpTo(components.bucket, uid, end, signal);
   const evenIfAlive = settings.evenIfAlive || begun;
   if (!evenIfAlive) await expectNobody(components, components.life, end, settings, signal);
+  await expectStill(components.bucket, uid, signal);
   return await fence(components, { uid, by, evenIfAlive }, end, signal);
+}
+
+interface Emptying {
+  readonly parallel: number;
+  readonly keep: ReadonlySet<string>;
+  /** Rejects where what is listed may be another cluster's. */
+  readonly still: () => Promise<void>;
 }
 
 async function empty(
   { bucket, onDeleted }: PurgeComponents,
-  parallel: number,
-  keep: ReadonlySet<string>,
+  { parallel, keep, still }: Emptying,
   signal: AbortSignal,
 ): Promise<{ objects: number; bytes: number }> {
   const done = { objects: 0, bytes: 0 };
@@ -103,7 +120,11 @@ async function empty(
         const ours = page.filter(({ key }) => isOurs(key) && !keep.has(key));
         if (ours.length === 0) continue;
         found = true;
-        await eachParallel(ours, parallel, signal, ({ key }) => bucket.delete(key, { signal }));
+        for (let from = 0; from < ours.length; from += DELETED_AT_ONCE) {
+          const some = ours.slice(from, from + DELETED_AT_ONCE);
+          await still();
+          await eachParallel(some, parallel, signal, ({ key }) => bucket.delete(key, { signal }));
+        }
         done.objects += ours.length;
         done.bytes += ours.reduce((sum, { size }) => sum + size, 0);
         onDeleted(done.objects, done.bytes);
@@ -111,6 +132,32 @@ async function empty(
     }
   }
   return done;
+}
+
+/** Throws where the prefix is no longer this cluster's. */
+async function expectStill(bucket: Bucket, uid: string, signal: AbortSignal): Promise<ClusterIdentity> {
+  const found = await readIdentity(bucket, signal);
+  if (found?.uid === uid) return found;
+  if (found === undefined) {
+    throw new MetaMasterError(
+      "PurgeIncomplete",
+      "conflict",
+      `Another purge has removed ${CLUSTER_KEY} from ${bucket.url}.`,
+      {
+        hint: "Nothing is left to do, or run the same command once more: it looks at what there is now.",
+      },
+    );
+  }
+  throw new MetaMasterError(
+    "ForeignCluster",
+    "invalid",
+    `${bucket.url} belongs to the cluster ${found.uid} by now, no longer to ${uid}: another purge has removed that. Nothing more is deleted.`,
+    { details: { found: found.uid, expected: uid }, hint: "Check `bucket.url`: is the new cluster meant to be there?" },
+  );
+}
+
+async function expectBeingDeleted(bucket: Bucket, uid: string, signal: AbortSignal): Promise<void> {
+  if (!isDeleted(await expectStill(bucket, uid, signal))) throw incomplete(bucket.url);
 }
 
 function incomplete(url: string): MetaMasterError {

@@ -26,6 +26,8 @@ export interface Route {
   readonly changes: boolean;
   /** May wait for long without being counted as busy. */
   readonly waits: boolean;
+  /** Where too many wait already it is answered at once: whoever is in the network can make them that many. */
+  readonly orAtOnce?: boolean;
   /** Parameters of the query; absent: any are taken, since probes and scrapers add their own. */
   readonly parameters?: readonly string[];
   readonly handle: (call: RouteCall) => Answer | Promise<Answer>;
@@ -41,7 +43,7 @@ const SWITCHOVER_SECONDS = 300;
 export const routes: Readonly<Record<string, Route>> = {
   "/v1/barrier": { method: "POST", changes: true, waits: false, parameters: TIMEOUT, handle: barrier },
   "/v1/checkpoint": { method: "POST", changes: true, waits: false, parameters: TIMEOUT, handle: checkpoint },
-  "/v1/gate": { method: "GET", changes: false, waits: true, parameters: ["waitSeconds"], handle: gate },
+  "/v1/gate": { method: "GET", changes: false, waits: true, orAtOnce: true, parameters: ["waitSeconds"], handle: gate },
   "/v1/resume": { method: "POST", changes: true, waits: false, parameters: [], handle: resume },
   "/v1/role": { method: "GET", changes: false, waits: true, parameters: ["version", "waitSeconds"], handle: role },
   "/v1/status": { method: "GET", changes: false, waits: false, handle: ({ member }) => json(200, member.status()) },

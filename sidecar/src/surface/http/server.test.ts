@@ -341,6 +341,22 @@ describe("what is refused", () => {
     expect(await call("/v1/barrier", { method: "POST" })).toMatchObject({ status: 200 });
   });
 
+  test("more than so many that wait, but for the gate: it says at once how it stands", async () => {
+    await http.close();
+    await open({ concurrentMax: 2, waitingMax: 1 });
+    const gate = new Gate();
+    member.gate = gate;
+    const version = `/v1/role?version=${member.board.state.version}`;
+    const first = call(`${version}&waitSeconds=20`);
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    expect(await call(version)).toMatchObject({ status: 503, body: { code: "HttpTooBusy" } });
+    expect(await call("/v1/gate")).toMatchObject({ status: 503, body: { open: false } });
+    gate.open();
+    expect(await call("/v1/gate")).toMatchObject({ status: 200, body: { open: true } });
+    member.board.enter("Standby", "for the first one");
+    expect(await first).toMatchObject({ status: 200 });
+  });
+
   test("headers beyond the limit, without harm to others", async () => {
     const { port } = new URL(url);
     const status = await new Promise<string>((resolve, reject) => {

@@ -31,6 +31,12 @@ export interface HttpComponents {
   readonly member: ServedMember;
 }
 
+interface Exchange {
+  readonly request: IncomingMessage;
+  readonly response: ServerResponse;
+  readonly mayWait: boolean;
+}
+
 /** The member's HTTP: role, barrier, checkpoint, status, switchover, resume, health, metrics. docs/reference/http.md. */
 export class MemberHttp {
   readonly #settings: HttpSettings;
@@ -128,36 +134,38 @@ export class MemberHttp {
       return json(405, { code: "HttpRequestInvalid", kind: "invalid", message: `${path} takes ${route.method} only.` });
     }
     checkRequest(request, route.changes, { loopbackOnly: isLoopback(this.#settings.address.host) });
-    return await this.#counted(route, () =>
-      this.#handle(route, request, response, mark < 0 ? "" : target.slice(mark + 1)),
+    return await this.#counted(route, (mayWait) =>
+      this.#handle(route, { request, response, mayWait }, mark < 0 ? "" : target.slice(mark + 1)),
     );
   }
 
-  async #counted(route: Route, work: () => Promise<Answer>): Promise<Answer> {
+  async #counted(route: Route, work: (mayWait: boolean) => Promise<Answer>): Promise<Answer> {
     const { concurrentMax, waitingMax } = this.#settings;
-    if (route.waits ? this.#waiting >= waitingMax : this.#busy >= concurrentMax) {
+    const isFull = this.#waiting >= waitingMax;
+    const waits = route.waits && !(isFull && route.orAtOnce === true);
+    if (waits ? isFull : this.#busy >= concurrentMax) {
       throw new MetaMasterError("HttpTooBusy", "transient", "Too many requests wait already.", {
         hint: "Share barriers between callers: one covers all that was written before it.",
       });
     }
-    if (route.waits) this.#waiting += 1;
+    if (waits) this.#waiting += 1;
     else this.#busy += 1;
     try {
-      return await work();
+      return await work(waits || !route.waits);
     } finally {
-      if (route.waits) this.#waiting -= 1;
+      if (waits) this.#waiting -= 1;
       else this.#busy -= 1;
     }
   }
 
-  async #handle(route: Route, request: IncomingMessage, response: ServerResponse, query: string): Promise<Answer> {
+  async #handle(route: Route, { request, response, mayWait }: Exchange, query: string): Promise<Answer> {
     const parameters = new URLSearchParams(query);
     checkQuery(route, parameters);
     return await route.handle({
       member: this.#components.member,
       request,
       query: parameters,
-      within: (seconds, work) => this.#within(response, seconds, work),
+      within: (seconds, work) => this.#within(response, mayWait ? seconds : 0, work),
     });
   }
 
