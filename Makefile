@@ -4,7 +4,7 @@ JEST = node --experimental-vm-modules --no-warnings node_modules/jest/bin/jest.j
 SEEDS ?= 10000
 PROVIDER ?= local
 
-.PHONY: images build install test test-tools unit integration kube e2e sim lint format docs install.yaml demo bench clean help
+.PHONY: images build install test test-tools unit integration kube e2e cluster sim lint format docs install.yaml demo bench clean help
 .DEFAULT_GOAL := help
 
 help:
@@ -12,6 +12,7 @@ help:
 	@echo "make test    every test that needs no Kubernetes (installs what it needs)"
 	@echo "make kube    tests against a real Kubernetes API server (needs Go; ten minutes the first time)"
 	@echo "make e2e     PROVIDER=local|kind tests on a whole Kubernetes cluster (local: root on Linux)"
+	@echo "make cluster that cluster by hand, with the images of the quick start on its nodes, until Ctrl-C (NODES=3)"
 	@echo "make images  an archive of the product's image and the example master's, without Docker"
 	@echo "make lint    types, oxlint, format, dead exports"
 	@echo "make sim     SEEDS=n whole clusters in the seeded simulator"
@@ -53,6 +54,11 @@ e2e: test-tools
 	@PROVIDER=$(PROVIDER) node dist/e2e/cluster/main.js cluster
 	@rm -rf .cache/e2e-times
 	@PROVIDER=$(PROVIDER) node scripts/test.js --only kube,cluster; ended=$$?; node dist/e2e/scenarios/times.js; exit $$ended
+
+# The local cluster for a person to try things on, with a kubeconfig: until Ctrl-C.
+cluster: build
+	@node dist/e2e/servers/main.js
+	@node dist/e2e/cluster/by-hand.js
 
 # The product's image and the example master's in one archive, made without Docker: .cache/images/images.tar.
 images: build

@@ -18,7 +18,12 @@ export const NEXT_MASTER_IMAGE = `${MASTER_IMAGE}-next`;
 /** As the Dockerfile says it (images.test.ts compares them). */
 export const PRODUCT_CONFIG = {
   Entrypoint: ["/bin/node", "/app/sidecar/bin/metamaster.js"],
-  Env: ["PATH=/bin", "MALLOC_ARENA_MAX=2", "MALLOC_MMAP_THRESHOLD_=1048576"],
+  Env: [
+    "PATH=/bin:/app/sidecar/bin",
+    "METAMASTER_CONFIG=/etc/metamaster/metamaster.yaml",
+    "MALLOC_ARENA_MAX=2",
+    "MALLOC_MMAP_THRESHOLD_=1048576",
+  ],
   User: "65532:65532",
   WorkingDir: "/app",
 } as const satisfies ImageConfig;

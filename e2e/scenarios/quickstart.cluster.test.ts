@@ -82,6 +82,9 @@ on("the README's commands, on an empty cluster: three members, then five, as the
     "-o",
     "jsonpath={range .status.conditions[*]}{.type}={.status} {end}",
   ]);
+  const primary = await cluster.kubectl(["get", "mmc", "meta", "-o", "jsonpath={.status.primary}"]);
+  const status = await cluster.kubectl(["exec", primary, "-c", "metamaster", "--", "metamaster", "status"]);
+  expect(status).toMatch(/^role +Primary/m);
   expect(conditions.trim()).toBe(
     "Ready=True PrimaryElected=True Replicating=True BucketReachable=True Progressing=False Degraded=False",
   );

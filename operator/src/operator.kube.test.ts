@@ -191,6 +191,24 @@ describe("on a real API server", () => {
     );
   });
 
+  test("what the API server writes in another way, or leaves out, is applied once, and the rest goes on", async () => {
+    const spec = structuredClone(at(quickstart, "spec.template.spec")) as { containers: Json[] };
+    Object.assign(spec.containers[0]!, {
+      resources: { requests: { cpu: 0.1 }, limits: { cpu: "1000m", memory: "1024Mi" } },
+      envFrom: [],
+    });
+    await apply({ template: { spec } });
+    await running(2);
+    await sleep(3000);
+    const { writes } = operator.writer;
+    await sleep(5000);
+    expect(operator.writer.writes).toBe(writes);
+    await server.kubectl(["scale", "mmc", name, "--replicas=2"]);
+    await until("there are two", async () => at(await get("statefulset"), "spec.replicas") === 2);
+    await seen("r2");
+    await until("the old standby is replaced", () => gone(1));
+  });
+
   test("scaled out at once; scaled in below the primary only after a switchover", async () => {
     await apply();
     await running(3);

@@ -13,12 +13,15 @@ import { text, type LiveObject } from "./objects.js";
 
 /** Of what was applied last: what is taken out of a manifest must be applied, too, though all that is left stands. */
 const APPLIED = "metamaster.io/applied";
+const REMEMBERED_MAX = 20_000;
 
 /** Every writing of the operator. One try each: who calls it comes again. */
 export class Writer {
   readonly #objects: KubernetesObjectApi;
   readonly #custom: CustomObjectsApi;
   readonly #core: CoreV1Api;
+  /** By UID: of what an apply left, which manifest and which version. The API server may write what was sent in another way (`cpu: 1000m`), or leave it out (`envFrom: []`): `covers` would never hold. */
+  readonly #left = new Map<string, string>();
   /** So many requests that changed, or would have changed, something. */
   writes = 0;
 
@@ -28,18 +31,28 @@ export class Writer {
     this.#core = config.makeApiClient(CoreV1Api);
   }
 
-  /** Server-side apply, unless `live` has it all. True: it was written. */
+  /** Server-side apply, unless `live` has it all. True: that changed something. */
   async apply(manifest: KubeManifest, live: LiveObject | undefined): Promise<boolean> {
     const digest = digestOf(JSON.stringify(manifest, changeable));
-    if (live !== undefined && text(live, "metadata", "annotations", APPLIED) === digest && covers(live, manifest)) {
-      return false;
+    if (live !== undefined && text(live, "metadata", "annotations", APPLIED) === digest) {
+      if (covers(live, manifest) || this.#left.get(text(live, "metadata", "uid") ?? "") === left(live, digest))
+        return false;
     }
     const { metadata } = manifest;
     const annotations = { ...metadata.annotations, [APPLIED]: digest };
     const body = { ...manifest, metadata: { ...metadata, annotations } } as unknown as LiveObject;
     this.writes += 1;
-    await this.#objects.patch(body, undefined, undefined, FIELD_MANAGER, true, PatchStrategy.ServerSideApply);
-    return true;
+    const result = await this.#objects.patch(
+      body,
+      undefined,
+      undefined,
+      FIELD_MANAGER,
+      true,
+      PatchStrategy.ServerSideApply,
+    );
+    if (this.#left.size >= REMEMBERED_MAX) this.#left.clear();
+    this.#left.set(text(result, "metadata", "uid") ?? "", left(result, digest));
+    return live === undefined || left(live, digest) !== left(result, digest);
   }
 
   /** A merge patch of metadata, or of what else is given. */
@@ -123,6 +136,10 @@ export class Writer {
       },
     });
   }
+}
+
+function left(object: LiveObject, digest: string): string {
+  return `${text(object, "metadata", "resourceVersion") ?? ""} ${digest}`;
 }
 
 /** Without what can't be changed once it is there: it is sent as it stands. */

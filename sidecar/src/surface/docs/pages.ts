@@ -109,7 +109,7 @@ function cliPage(): string {
   );
   return page(
     "Command line",
-    "Results go to standard output (`--output json` for programs), everything else to standard error. Errors say what happened, what to do, and their code (see [errors](errors.md)).",
+    "Results go to standard output (`--output json` for programs), everything else to standard error. Errors say what happened, what to do, and their code (see [errors](errors.md)).\n\nIn a pod of the operator's, with its configuration: `kubectl exec POD -c metamaster -- metamaster status`. The container has no shell.",
     [overview, `## Exit codes\n\n${codes}`, ...leaves.map(({ name, command }) => commandSection(name, command))],
   );
 }
