@@ -26,7 +26,8 @@ export const conditionReasons = {
     ScaledToZero: "No member is wanted.",
   },
   Replicating: {
-    Following: "Every standby follows the log.",
+    Following: "Every standby follows the log, or none is wanted.",
+    NoStandby: "A primary serves, and nobody follows it, though standbys are wanted.",
     Lagging: "A standby is further behind than a checkpoint's interval.",
     NotShipping: "The primary's writes do not become durable.",
     NoPrimary: "Nobody is primary.",

@@ -14,6 +14,8 @@ export interface Observed {
   readonly document: MemberDocument | undefined;
   readonly member: Member;
   readonly slot: number;
+  /** Of a standby whose lag is not known, because it has been behind since before it was looked at: seconds. */
+  readonly lagAtLeast?: number | undefined;
   /** Its containers don't start, or end again and again: why. */
   readonly failing: string | undefined;
 }
@@ -83,7 +85,8 @@ function observed(
     deleting: text(pod, "metadata", "deletionTimestamp") !== undefined,
     ...(node === undefined ? { cordoned: false, nodeSilent: false } : nodeState(node)),
   };
-  return { pod, document, member, slot, failing: failureOf(pod) };
+  const lagAtLeast = role === "Standby" ? lag.atLeastBehind(slot) : undefined;
+  return { pod, document, member, slot, lagAtLeast, failing: failureOf(pod) };
 }
 
 function ordinalOf(cluster: MetaMasterCluster, pod: LiveObject): number | undefined {

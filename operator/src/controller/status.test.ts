@@ -94,8 +94,45 @@ test.each([
     [member(0, "Primary"), member(1, "Halted", { halt: { reason: "LogGap", remedy: "Bring it back." } })],
     { Ready: "False MembersMissing", Degraded: "True MemberHalted" },
   ],
+  [
+    "the primary is alone",
+    [member(0, "Primary"), member(1, "Syncing")],
+    { Ready: "False MembersMissing", Replicating: "False NoStandby" },
+  ],
+  [
+    "a standby has been far behind since before the operator looked",
+    [member(0, "Primary"), { ...standbyOfUnknownLag(1), lagAtLeast: 301 }],
+    { Replicating: "False Lagging" },
+  ],
+  [
+    "a standby has been behind since before the operator looked, not long ago",
+    [member(0, "Primary"), { ...standbyOfUnknownLag(1), lagAtLeast: 2 }],
+    { Replicating: "True Following" },
+  ],
 ])("%s", (_what, members, expected) => {
   expect(conditions(members)).toMatchObject(expected);
+});
+
+function standbyOfUnknownLag(ordinal: number): Observed {
+  const standby = member(ordinal, "Standby");
+  return { ...standby, member: { ...standby.member, lagSeconds: undefined } };
+}
+
+function message(type: string, members: readonly Observed[], replicas = 2): string | undefined {
+  const of = { ...cluster, spec: { ...cluster.spec, replicas } };
+  const status = statusOf({ cluster: of, members, action: nothing, invalid: undefined, nowMs: 0 });
+  return status.conditions?.find((each) => each.type === type)?.message;
+}
+
+test("who follows, and why nobody does", () => {
+  const [primary, standby] = [member(0, "Primary"), member(1, "Standby")];
+  expect(message("Replicating", [primary], 1)).toBe("No standby is wanted: what meta-0 writes goes to the bucket.");
+  expect(message("Replicating", [primary, standby], 2)).toBe("1 standby follows meta-0.");
+  expect(message("Replicating", [primary, standby], 3)).toBe("1 of 2 standbys follow meta-0.");
+  expect(message("Replicating", [primary], 2)).toMatch(/^Nobody follows meta-0: .*There is no other pod yet\.$/);
+  expect(message("Replicating", [primary, member(1, "Syncing")], 2)).toMatch(/meta-1 is Syncing \(r\)\.$/);
+  const late = { ...standbyOfUnknownLag(1), lagAtLeast: 400.4 };
+  expect(message("Replicating", [primary, late], 2)).toBe("meta-1 is at least 400 s behind");
 });
 
 test("of two that say they are primary the one of the newer epoch is", () => {

@@ -185,13 +185,33 @@ function replicating({ cluster, members }: Situation, primary: Observed | undefi
   if (trouble !== undefined)
     return { status: "False", reason: "NotShipping", message: `${primary.member.name}: ${trouble}` };
   const standbys = members.filter(({ member }) => member.role === "Standby");
+  const wanted = Math.max(0, cluster.spec.replicas - 1);
+  if (standbys.length === 0 && wanted > 0) {
+    return { status: "False", reason: "NoStandby", message: whyNoStandby(primary, members) };
+  }
   const most = secondsOf(cluster.spec.checkpoint.interval);
-  const lagging = standbys.filter(({ member }) => (member.lagSeconds ?? 0) > most);
+  const lagging = standbys.filter((each) => (each.member.lagSeconds ?? each.lagAtLeast ?? 0) > most);
   if (lagging.length > 0) {
-    const names = lagging.map(({ member }) => `${member.name} is ${member.lagSeconds ?? "?"} s behind`).join("; ");
+    const names = lagging.map((each) => `${each.member.name} is ${behind(each)} behind`).join("; ");
     return { status: "False", reason: "Lagging", message: names };
   }
-  return { status: "True", reason: "Following", message: `${standbys.length} standbys follow ${primary.member.name}.` };
+  return { status: "True", reason: "Following", message: whoFollows(primary, standbys.length, wanted) };
+}
+
+function whyNoStandby({ member: { name } }: Observed, members: readonly Observed[]): string {
+  const others = members.filter(({ member }) => member.name !== name).map(describe);
+  const why = others.length === 0 ? "There is no other pod yet." : `${others.join("; ")}.`;
+  return `Nobody follows ${name}: if it is lost, another member must restore from the bucket first. ${why}`;
+}
+
+function behind({ member, lagAtLeast }: Observed): string {
+  return member.lagSeconds === undefined ? `at least ${Math.round(lagAtLeast ?? 0)} s` : `${member.lagSeconds} s`;
+}
+
+function whoFollows({ member: { name } }: Observed, count: number, wanted: number): string {
+  if (count === 0) return `No standby is wanted: what ${name} writes goes to the bucket.`;
+  const of = count < wanted ? ` of ${wanted}` : "";
+  return `${count}${of} ${count === 1 && of === "" ? "standby follows" : "standbys follow"} ${name}.`;
 }
 
 function bucketReachable({ cluster, members }: Situation, primary: Observed | undefined): Verdict<"BucketReachable"> {
