@@ -33,7 +33,8 @@ export const conditionReasons = {
     NoPrimary: "Nobody is primary.",
   },
   BucketReachable: {
-    Reachable: "The primary made an entry durable not long ago.",
+    Reachable: "The primary's calls to it succeed, or a standby's while nobody is primary.",
+    PrimaryCutOff: "The primary can't reach it, and others can; the message says who, and what to do.",
     Unreachable: "The bucket can't be reached; the master runs on, nothing is acknowledged.",
     Denied: "The bucket refuses the credentials.",
     Unknown: "No member says how the bucket is.",

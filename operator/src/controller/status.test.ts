@@ -56,7 +56,8 @@ function conditions(members: readonly Observed[], action = nothing): Record<stri
   return Object.fromEntries((status.conditions ?? []).map(({ type, status: is, reason }) => [type, `${is} ${reason}`]));
 }
 
-const away = "slot 76 is not durable yet: Could not create log/76: no answer within 5000 ms.";
+const away = "slot 76 is not durable yet: Could not create log/76 in s3://bucket/meta: no answer within 5000 ms.";
+const full = "Could not write to /data/meta/000012.sst: no space is left on the device.";
 
 test.each([
   [
@@ -69,14 +70,47 @@ test.each([
     [member(0, "Primary", { bucketTrouble: away }), member(1, "Standby")],
     {
       Ready: "True AllMembersReady",
-      BucketReachable: "False Unreachable",
+      BucketReachable: "False PrimaryCutOff",
       Replicating: "False NotShipping",
       Degraded: "True MemberFailing",
     },
   ],
   [
+    "nobody reaches the bucket",
+    [member(0, "Primary", { bucketTrouble: away }), member(1, "Standby", { bucketTrouble: away })],
+    { BucketReachable: "False Unreachable" },
+  ],
+  [
+    "slot 403 is not durable yet",
+    [member(0, "Primary", { bucketTrouble: away.replaceAll("76", "403") }), member(1, "Syncing")],
+    { BucketReachable: "False Unreachable" },
+  ],
+  [
+    "the primary's disk is full",
+    [member(0, "Primary", { ship: { durableLagSeconds: 9, trouble: full } }), member(1, "Standby")],
+    { BucketReachable: "True Reachable", Replicating: "False NotShipping" },
+  ],
+  [
+    "nobody is primary, and a standby's disk is full",
+    [member(0, "Standby", { trouble: full }), member(1, "Syncing", { trouble: full })],
+    { BucketReachable: "Unknown Unknown" },
+  ],
+  [
+    "nobody is primary, a standby's disk is full, and another one follows",
+    [member(0, "Standby", { trouble: full }), member(1, "Standby")],
+    { BucketReachable: "True Reachable" },
+  ],
+  [
+    "nobody is primary, and the Secret is missing",
+    [member(0, "Syncing", { trouble: "/etc/metamaster-credentials/AWS_ACCESS_KEY_ID is missing. Give credentials." })],
+    { BucketReachable: "False Denied" },
+  ],
+  [
     "the bucket refuses the primary",
-    [member(0, "Primary", { bucketTrouble: "403 AccessDenied" }), member(1, "Standby")],
+    [
+      member(0, "Primary", { bucketTrouble: "Could not list log/ in s3://bucket/meta: 403 AccessDenied: no" }),
+      member(1, "Standby"),
+    ],
     { BucketReachable: "False Denied" },
   ],
   [
@@ -123,6 +157,13 @@ function message(type: string, members: readonly Observed[], replicas = 2): stri
   const status = statusOf({ cluster: of, members, action: nothing, invalid: undefined, nowMs: 0 });
   return status.conditions?.find((each) => each.type === type)?.message;
 }
+
+test("a primary that alone is cut off from the bucket: who reaches it, and what to do", () => {
+  const cut = { ...member(0, "Primary", { bucketTrouble: away }), pod: { spec: { nodeName: "n-1" } } };
+  const told = message("BucketReachable", [cut, member(1, "Standby"), member(2, "Standby", { trouble: full })], 3);
+  expect(told).toContain(`meta-0: ${away} meta-1 reaches it, so look at the network of its node n-1.`);
+  expect(told).toContain("kubectl delete pod meta-0");
+});
 
 test("who follows, and why nobody does", () => {
   const [primary, standby] = [member(0, "Primary"), member(1, "Standby")];

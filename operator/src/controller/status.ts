@@ -2,7 +2,6 @@ import {
   conditionTypes,
   type Condition,
   type ConditionType,
-  type conditionReasons,
   type MetaMasterCluster,
   type Status,
 } from "../../../crds/src/index.js";
@@ -10,14 +9,10 @@ import { madeSwitchover, pendingSwitchover } from "../decisions/declared.js";
 import type { Action } from "../decisions/members.js";
 import { RESTARTED_ANNOTATION } from "../objects/rendering.js";
 import { selectorLabels } from "../objects/names.js";
+import { bucketReachable } from "./bucket-condition.js";
 import { silenceOf } from "./failure.js";
 import { primaryAmong, type Observed } from "./observe.js";
-
-type Verdict<T extends ConditionType> = {
-  readonly status: "True" | "False" | "Unknown";
-  readonly reason: keyof (typeof conditionReasons)[T];
-  readonly message: string;
-};
+import type { Verdict } from "./verdict.js";
 
 type Verdicts = { readonly [T in ConditionType]: Verdict<T> };
 
@@ -114,7 +109,7 @@ function verdictsOf(situation: Situation, primary: Observed | undefined): Verdic
     Ready: ready(situation, primary),
     PrimaryElected: primaryElected(situation, primary),
     Replicating: replicating(situation, primary),
-    BucketReachable: bucketReachable(situation, primary),
+    BucketReachable: bucketReachable(situation.cluster, situation.members, primary),
     Progressing: progressing(situation),
     Degraded: degraded(situation),
   };
@@ -212,24 +207,6 @@ function whoFollows({ member: { name } }: Observed, count: number, wanted: numbe
   if (count === 0) return `No standby is wanted: what ${name} writes goes to the bucket.`;
   const of = count < wanted ? ` of ${wanted}` : "";
   return `${count}${of} ${count === 1 && of === "" ? "standby follows" : "standbys follow"} ${name}.`;
-}
-
-function bucketReachable({ cluster, members }: Situation, primary: Observed | undefined): Verdict<"BucketReachable"> {
-  // The primary's word counts: a standby may be cut off by itself.
-  const { document } = primary ?? {};
-  const others = members.flatMap((each) => each.document?.bucketTrouble ?? each.document?.trouble ?? []);
-  const trouble = primary === undefined ? others[0] : (document?.bucketTrouble ?? document?.ship?.trouble);
-  if (trouble !== undefined) {
-    const denied = /denied|credentials|forbidden|\b40[13]\b/i.test(trouble);
-    const { credentials } = cluster.spec.bucket;
-    const from =
-      denied && credentials !== undefined ? ` The credentials come from the Secret ${credentials.secretRef.name}.` : "";
-    return { status: "False", reason: denied ? "Denied" : "Unreachable", message: `${trouble}${from}` };
-  }
-  if (primary === undefined) {
-    return { status: "Unknown", reason: "Unknown", message: "No member says how the bucket is." };
-  }
-  return { status: "True", reason: "Reachable", message: "What the primary writes becomes durable." };
 }
 
 function progressing({ cluster, members, action, outdated, deletion }: Situation): Verdict<"Progressing"> {
