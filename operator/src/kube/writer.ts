@@ -9,7 +9,7 @@ import { GROUP, PLURAL, VERSION, type MetaMasterCluster, type Status } from "../
 import { digestOf } from "../objects/digest.js";
 import { FIELD_MANAGER, namespaceOf, type KubeManifest } from "../objects/names.js";
 import { covers } from "./covers.js";
-import { text, type LiveObject } from "./objects.js";
+import { keyOf, text, type LiveObject } from "./objects.js";
 
 /** Of what was applied last: what is taken out of a manifest must be applied, too, though all that is left stands. */
 const APPLIED = "metamaster.io/applied";
@@ -19,6 +19,11 @@ export class Writer {
   readonly #objects: KubernetesObjectApi;
   readonly #custom: CustomObjectsApi;
   readonly #core: CoreV1Api;
+  /**
+   * Applied, and nothing changed by it, though it is not what is there: the API server writes it in another way (`cpu: 1000m` is `1`, what is empty is left out), or somebody else adds to it each time. Which
+   * digest, at which version.
+   */
+  readonly #vain = new Map<string, string>();
   /** So many requests that changed, or would have changed, something. */
   writes = 0;
 
@@ -28,18 +33,30 @@ export class Writer {
     this.#core = config.makeApiClient(CoreV1Api);
   }
 
-  /** Server-side apply, unless `live` has it all. True: it was written. */
+  /** Server-side apply, unless `live` has it all. True: something is another now. */
   async apply(manifest: KubeManifest, live: LiveObject | undefined): Promise<boolean> {
     const digest = digestOf(JSON.stringify(manifest, changeable));
-    if (live !== undefined && text(live, "metadata", "annotations", APPLIED) === digest && covers(live, manifest)) {
-      return false;
-    }
+    const which = `${manifest.kind} ${keyOf(manifest)}`;
+    const before = text(live, "metadata", "resourceVersion");
+    const applied = live !== undefined && text(live, "metadata", "annotations", APPLIED) === digest;
+    if (applied && (covers(live, manifest) || this.#vain.get(which) === `${digest} ${before ?? ""}`)) return false;
     const { metadata } = manifest;
     const annotations = { ...metadata.annotations, [APPLIED]: digest };
     const body = { ...manifest, metadata: { ...metadata, annotations } } as unknown as LiveObject;
     this.writes += 1;
-    await this.#objects.patch(body, undefined, undefined, FIELD_MANAGER, true, PatchStrategy.ServerSideApply);
-    return true;
+    const answer: unknown = await this.#objects.patch(
+      body,
+      undefined,
+      undefined,
+      FIELD_MANAGER,
+      true,
+      PatchStrategy.ServerSideApply,
+    );
+    const after = text(answer, "metadata", "resourceVersion");
+    const changed = live === undefined || after !== before;
+    if (changed) this.#vain.delete(which);
+    else this.#vain.set(which, `${digest} ${after ?? ""}`);
+    return changed;
   }
 
   /** A merge patch of metadata, or of what else is given. */
