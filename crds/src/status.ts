@@ -51,6 +51,8 @@ export const conditionReasons = {
     MemberHalted: "A member has halted and waits for a decision.",
     MemberFailing:
       "A member's containers don't start, end again and again, or it tells of trouble, such as a bucket that is out of reach.",
+    ApplyRefused:
+      "An object that the spec asks for can't be made or changed: the API server refuses it, or one of that name belongs to somebody else. The message says which and why.",
     PurgeFailed:
       "The resource is being deleted with `deletionPolicy: Delete`, and the bucket's prefix can't be emptied; the message says why and what to do.",
     FailoverRecent: "The primary was lost within the last minutes.",

@@ -34,3 +34,41 @@ test("what the API server writes in another way is no change: nothing is written
   await sleep(5000);
   expect(stage.operator.writer.writes).toBe(writes);
 });
+
+test("what belongs to somebody else is left alone, and told; once it is gone the resource is made", async () => {
+  const { name } = stage;
+  const account = { apiVersion: "v1", kind: "ServiceAccount", metadata: { name, labels: { app: "another" } } };
+  await stage.server.kubectl(["apply", "-f", "-"], JSON.stringify(account));
+  await stage.apply();
+  await stage.until("it is told", async () => (await stage.condition("Ready")).startsWith("False SpecInvalid"));
+  expect(await stage.condition("Degraded")).toMatch(
+    new RegExp(`^True ApplyRefused ServiceAccount ${name}: one of that name is there already, which the operator did`),
+  );
+  expect(await stage.none("statefulset")).toBe(true);
+  expect((await stage.get("serviceaccount"))["metadata"]).not.toHaveProperty("ownerReferences");
+  expect(await stage.server.kubectl(["get", "events", "-o", "jsonpath={.items[*].reason}"])).toContain("ApplyRefused");
+  await stage.server.kubectl(["delete", "serviceaccount", name]);
+  await stage.running(1);
+  await stage.until("nothing is wrong", async () => (await stage.condition("Degraded")).startsWith("False"));
+});
+
+test("two resources whose objects would have one name: the second is told, the first one's stay", async () => {
+  const { name } = stage;
+  await stage.apply();
+  await stage.running(1);
+  await stage.apply({}, `${name}-primary`);
+  await stage.until("it is told", async () =>
+    (await stage.condition("Degraded", `${name}-primary`)).startsWith(
+      `True ApplyRefused Service ${name}-primary: one of that name belongs to the MetaMasterCluster ${name}.`,
+    ),
+  );
+  const service = await stage.get("service", `${name}-primary`);
+  expect(JSON.stringify(service)).toContain('"metamaster.io/role":"primary"');
+});
+
+test("a template that the API server refuses: which field, where a person looks", async () => {
+  const twice = ["a", "b"].map((value) => ({ name: "TWICE", value }));
+  await stage.apply(stage.template({ env: twice }));
+  await stage.until("it is told", async () => (await stage.condition("Ready")).startsWith("False SpecInvalid"));
+  expect(await stage.condition("Degraded")).toMatch(/^True ApplyRefused StatefulSet .*TWICE/);
+});

@@ -4,7 +4,8 @@ import { pendingSwitchover } from "../decisions/declared.js";
 import { nothing, wait, type Action } from "../decisions/members.js";
 import { field, list, number, text, type LiveObject } from "../kube/objects.js";
 import type { Store } from "../kube/store.js";
-import { statusCodeOf, type Writer } from "../kube/writer.js";
+import { apiMessage, Refused, statusCodeOf } from "../kube/refusal.js";
+import type { Writer } from "../kube/writer.js";
 import type { Logger } from "../log.js";
 import { desiredObjects } from "../objects/desired.js";
 import { FINALIZER, manifestOf, namespaceOf, REFUSED_ANNOTATION, SWITCHOVER_ANNOTATION } from "../objects/names.js";
@@ -15,7 +16,7 @@ import { LagClock } from "./lag.js";
 import { primaryChange } from "./primary-change.js";
 import { observe, primaryAmong, type AskMember, type Observed } from "./observe.js";
 import { changeOf, SLOTS_EVERY_MS } from "./significant.js";
-import { secondsOf, statusOf } from "./status.js";
+import { secondsOf, statusOf, type Situation } from "./status.js";
 import { claimsToGrow } from "./volumes.js";
 import type { Again } from "./work-queue.js";
 
@@ -107,7 +108,10 @@ export class Reconciler {
     const decided = set === undefined ? nothing : decide(cluster, members, set);
     const action = await this.#unlessRefused(cluster, members, decided, memory);
     const kept = keptRendering(cluster, set, members.length);
-    const wrote = await this.#apply(cluster, set, action, kept);
+    const wrote = await this.#apply(cluster, set, action, kept).catch(async (error: unknown) => {
+      if (error instanceof Refused) await this.#refused(memory, { cluster, members, action, refused: error.message });
+      throw error;
+    });
     // What is there is not yet what is wished: the decision may be another one then.
     if (!wrote || action.do === "SetReplicas") await this.#carryOut(cluster, members, action, memory);
     await this.#growVolumes(cluster);
@@ -160,6 +164,15 @@ export class Reconciler {
       wrote = true;
     }
     return wrote;
+  }
+
+  /** Somebody has to change something: told where a person looks. It is tried again all the same. */
+  async #refused(
+    memory: Memory,
+    situation: Pick<Situation, "cluster" | "members" | "action"> & { readonly refused: string },
+  ): Promise<void> {
+    await this.#tell(memory, situation.cluster, { do: "Wait", why: situation.refused }, "ApplyRefused");
+    await this.#status(memory, { ...situation, invalid: undefined });
   }
 
   async #carryOut(
@@ -244,7 +257,7 @@ export class Reconciler {
         );
       } catch (error) {
         if (statusCodeOf(error) !== 403 && statusCodeOf(error) !== 422) throw error;
-        const why = text(error, "body", "message") ?? "its storage class does not allow it";
+        const why = apiMessage(error) ?? "its storage class does not allow it";
         await this.#event(
           cluster,
           "Warning",
@@ -255,7 +268,7 @@ export class Reconciler {
     }
   }
 
-  async #status(memory: Memory, situation: Omit<Parameters<typeof statusOf>[0], "nowMs">): Promise<void> {
+  async #status(memory: Memory, situation: Omit<Situation, "nowMs">): Promise<void> {
     const { writer, wallMs, monotonicMs } = this.#components;
     const { cluster } = situation;
     const status: Status = statusOf({ ...situation, nowMs: wallMs() });

@@ -22,6 +22,8 @@ export interface Situation {
   readonly action: Action;
   /** Of the spec, found by the operator: names the field. */
   readonly invalid: string | undefined;
+  /** An object that the spec asks for can't be made or changed: which, and why. */
+  readonly refused?: string | undefined;
   /** Image of the members' sidecars, where this operator would take another one. */
   readonly outdated?: string | undefined;
   /** Of a resource that is being deleted. */
@@ -115,9 +117,11 @@ function verdictsOf(situation: Situation, primary: Observed | undefined): Verdic
   };
 }
 
-function ready({ cluster, members, invalid }: Situation, primary: Observed | undefined): Verdict<"Ready"> {
+function ready({ cluster, members, invalid, refused }: Situation, primary: Observed | undefined): Verdict<"Ready"> {
   const wanted = cluster.spec.replicas;
-  if (invalid !== undefined) return { status: "False", reason: "SpecInvalid", message: invalid };
+  // What runs goes on, whatever is refused now.
+  const wrong = invalid ?? (members.length === 0 ? refused : undefined);
+  if (wrong !== undefined) return { status: "False", reason: "SpecInvalid", message: wrong };
   if (wanted === 0)
     return { status: "True", reason: "ScaledToZero", message: "No member is wanted; the history is in the bucket." };
   const count = members.filter(isReady).length;
@@ -231,9 +235,10 @@ function progressing({ cluster, members, action, outdated, deletion }: Situation
   return { status: "False", reason: "Stable", message };
 }
 
-function degraded({ cluster, members, nowMs, invalid, deletion }: Situation): Verdict<"Degraded"> {
+function degraded({ cluster, members, nowMs, invalid, refused, deletion }: Situation): Verdict<"Degraded"> {
   if (deletion?.failure !== undefined) return { status: "True", reason: "PurgeFailed", message: deletion.failure };
   if (invalid !== undefined) return { status: "True", reason: "MemberFailing", message: invalid };
+  if (refused !== undefined) return { status: "True", reason: "ApplyRefused", message: refused };
   const halted = members.find(({ member }) => member.role === "Halted");
   if (halted !== undefined) return { status: "True", reason: "MemberHalted", message: describe(halted) };
   const failing = members.find(isTroubled);

@@ -10,6 +10,7 @@ import { digestOf } from "../objects/digest.js";
 import { FIELD_MANAGER, namespaceOf, type KubeManifest } from "../objects/names.js";
 import { covers } from "./covers.js";
 import { keyOf, text, type LiveObject } from "./objects.js";
+import { Refused, refusedOr, statusCodeOf, whoseElse } from "./refusal.js";
 
 /** Of what was applied last: what is taken out of a manifest must be applied, too, though all that is left stands. */
 const APPLIED = "metamaster.io/applied";
@@ -33,30 +34,51 @@ export class Writer {
     this.#core = config.makeApiClient(CoreV1Api);
   }
 
-  /** Server-side apply, unless `live` has it all. True: something is another now. */
+  /** Server-side apply, unless `live` has it all. True: something is another now. `Refused`: it can't be, or it is not ours. */
   async apply(manifest: KubeManifest, live: LiveObject | undefined): Promise<boolean> {
     const digest = digestOf(JSON.stringify(manifest, changeable));
     const which = `${manifest.kind} ${keyOf(manifest)}`;
     const before = text(live, "metadata", "resourceVersion");
     const applied = live !== undefined && text(live, "metadata", "annotations", APPLIED) === digest;
     if (applied && (covers(live, manifest) || this.#vain.get(which) === `${digest} ${before ?? ""}`)) return false;
+    await this.#refuseAnothers(manifest, live);
     const { metadata } = manifest;
     const annotations = { ...metadata.annotations, [APPLIED]: digest };
     const body = { ...manifest, metadata: { ...metadata, annotations } } as unknown as LiveObject;
     this.writes += 1;
-    const answer: unknown = await this.#objects.patch(
-      body,
-      undefined,
-      undefined,
-      FIELD_MANAGER,
-      true,
-      PatchStrategy.ServerSideApply,
-    );
+    const answer: unknown = await this.#objects
+      .patch(body, undefined, undefined, FIELD_MANAGER, true, PatchStrategy.ServerSideApply)
+      .catch((error: unknown) => {
+        throw refusedOr(error, manifest);
+      });
     const after = text(answer, "metadata", "resourceVersion");
     const changed = live === undefined || after !== before;
     if (changed) this.#vain.delete(which);
     else this.#vain.set(which, `${digest} ${after ?? ""}`);
     return changed;
+  }
+
+  /** What is known is what bears our label: before something is made, it is looked for. Applied by force, and given an owner, another one's would be lost with the resource. */
+  async #refuseAnothers(manifest: KubeManifest, live: LiveObject | undefined): Promise<void> {
+    const there: unknown = live ?? (await this.#read(manifest));
+    const why = there === undefined ? undefined : whoseElse(there, manifest);
+    if (why !== undefined)
+      throw new Refused(manifest, `${why}. It is left as it is: remove it, or give the resource another name.`);
+  }
+
+  async #read(manifest: KubeManifest): Promise<unknown> {
+    const { apiVersion, kind, metadata } = manifest;
+    const { name, namespace } = metadata;
+    try {
+      return await this.#objects.read({
+        apiVersion,
+        kind,
+        metadata: { name, ...(namespace === undefined ? {} : { namespace }) },
+      });
+    } catch (error) {
+      if (statusCodeOf(error) === 404) return undefined;
+      throw refusedOr(error, manifest);
+    }
   }
 
   /** A merge patch of metadata, or of what else is given. */
@@ -152,9 +174,4 @@ export interface OperatorEvent {
   /** One word for programs. */
   readonly reason: string;
   readonly message: string;
-}
-
-export function statusCodeOf(error: unknown): number | undefined {
-  const code: unknown = typeof error === "object" && error !== null ? Reflect.get(error, "code") : undefined;
-  return typeof code === "number" ? code : undefined;
 }
