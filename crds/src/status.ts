@@ -50,7 +50,7 @@ export const conditionReasons = {
     AsExpected: "Nothing is wrong.",
     MemberHalted: "A member has halted and waits for a decision.",
     MemberFailing:
-      "A member's containers don't start, end again and again, or it tells of trouble, such as a bucket that is out of reach.",
+      "A member's pod can't be made, its containers don't start or end again and again, or it tells of trouble, such as a bucket that is out of reach.",
     ApplyRefused:
       "An object that the spec asks for can't be made or changed: the API server refuses it, or one of that name belongs to somebody else. The message says which and why.",
     PurgeFailed:

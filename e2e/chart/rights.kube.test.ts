@@ -135,6 +135,7 @@ describe("over all namespaces", () => {
       ["create", "jobs"],
       ["delete", "jobs"],
       ["create", "events"],
+      ["list", "events"],
       ["list", "nodes"],
     ] as const)
       expect([verb, resource, await can(verb, resource, "-n", "meta")]).toEqual([verb, resource, true]);

@@ -72,3 +72,28 @@ test("a template that the API server refuses: which field, where a person looks"
   await stage.until("it is told", async () => (await stage.condition("Ready")).startsWith("False SpecInvalid"));
   expect(await stage.condition("Degraded")).toMatch(/^True ApplyRefused StatefulSet .*TWICE/);
 });
+
+test("pods that can't be made: what their controller says of it", async () => {
+  const { name } = stage;
+  await stage.apply();
+  await stage.until("the StatefulSet is there", async () => !(await stage.none("statefulset")));
+  const message = `create Pod ${name}-0 in StatefulSet ${name} failed error: Pod "${name}-0" is invalid: spec.containers[0].image: Required value`;
+  const now = new Date().toISOString().replace(/\.\d+Z$/, "Z");
+  const event = {
+    apiVersion: "v1",
+    kind: "Event",
+    metadata: { name: `${name}.1`, namespace: "default" },
+    involvedObject: { apiVersion: "apps/v1", kind: "StatefulSet", name, namespace: "default" },
+    type: "Warning",
+    reason: "FailedCreate",
+    message,
+    firstTimestamp: now,
+    lastTimestamp: now,
+  };
+  await stage.server.kubectl(["create", "-f", "-"], JSON.stringify(event));
+  await stage.until("it is told", async () => (await stage.condition("Degraded")).includes("image: Required value"));
+  expect(await stage.condition("Ready")).toBe(`False NoPrimary There is no pod yet; pods can't be made: ${message}`);
+  expect(await stage.server.kubectl(["get", "events", "-o", "jsonpath={.items[*].reason}"])).toContain("PodsRefused");
+  await stage.running(3);
+  await stage.until("all is well", async () => (await stage.condition("Degraded")).startsWith("False AsExpected"));
+});

@@ -3,6 +3,7 @@ import { nextAction } from "../decisions/next-action.js";
 import { pendingSwitchover } from "../decisions/declared.js";
 import { nothing, wait, type Action } from "../decisions/members.js";
 import { field, list, number, text, type LiveObject } from "../kube/objects.js";
+import type { EventReader } from "../kube/events.js";
 import type { Store } from "../kube/store.js";
 import { apiMessage, Refused, statusCodeOf } from "../kube/refusal.js";
 import type { Writer } from "../kube/writer.js";
@@ -13,6 +14,7 @@ import { keptRendering, outdatedSidecar, type Rendering } from "../objects/rende
 import { deleteStep, type DeletionProgress } from "./deletion.js";
 import { invalidOf } from "./invalid.js";
 import { LagClock } from "./lag.js";
+import { MissingPods } from "./missing-pods.js";
 import { primaryChange } from "./primary-change.js";
 import { observe, primaryAmong, type AskMember, type Observed } from "./observe.js";
 import { changeOf, SLOTS_EVERY_MS } from "./significant.js";
@@ -32,6 +34,7 @@ export interface ReconcilerSettings {
 export interface ReconcilerComponents {
   readonly store: Store;
   readonly writer: Writer;
+  readonly events: EventReader;
   readonly logger: Logger;
   readonly ask: AskMember;
   readonly wallMs: () => number;
@@ -40,6 +43,9 @@ export interface ReconcilerComponents {
 
 interface Memory {
   readonly lag: LagClock;
+  readonly missing: MissingPods;
+  /** As it was told last. */
+  missingTold: string | undefined;
   statusMs: number;
   /** Since when a switchover has been refused. */
   refusedMs: number | undefined;
@@ -86,6 +92,8 @@ export class Reconciler {
     if (found !== undefined) return found;
     const memory: Memory = {
       lag: new LagClock(this.#components.monotonicMs),
+      missing: new MissingPods(this.#components.events, this.#components),
+      missingTold: undefined,
       statusMs: -Infinity,
       refusedMs: undefined,
       told: "",
@@ -116,7 +124,8 @@ export class Reconciler {
     if (!wrote || action.do === "SetReplicas") await this.#carryOut(cluster, members, action, memory);
     await this.#growVolumes(cluster);
     const outdated = kept && outdatedSidecar(cluster, kept, this.#settings.image);
-    await this.#status(memory, { cluster, members, action, invalid, outdated });
+    const missing = await this.#missing(cluster, set, members, memory);
+    await this.#status(memory, { cluster, members, action, invalid, outdated, missing });
     return this.#again(cluster, members, wrote ? { do: "Wait", why: "" } : action);
   }
 
@@ -266,6 +275,24 @@ export class Reconciler {
         );
       }
     }
+  }
+
+  async #missing(
+    cluster: MetaMasterCluster,
+    set: LiveObject | undefined,
+    members: readonly Observed[],
+    memory: Memory,
+  ): Promise<string | undefined> {
+    let why: string | undefined;
+    try {
+      why = await memory.missing.look(cluster, set, members.length);
+    } catch (error) {
+      this.#components.logger.warn({ err: error }, "why pods are missing could not be looked up");
+      return memory.missingTold;
+    }
+    if (why !== undefined && why !== memory.missingTold) await this.#event(cluster, "Warning", "PodsRefused", why);
+    memory.missingTold = why;
+    return why;
   }
 
   async #status(memory: Memory, situation: Omit<Situation, "nowMs">): Promise<void> {

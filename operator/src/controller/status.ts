@@ -24,6 +24,8 @@ export interface Situation {
   readonly invalid: string | undefined;
   /** An object that the spec asks for can't be made or changed: which, and why. */
   readonly refused?: string | undefined;
+  /** Why pods that are wanted can't be made. */
+  readonly missing?: string | undefined;
   /** Image of the members' sidecars, where this operator would take another one. */
   readonly outdated?: string | undefined;
   /** Of a resource that is being deleted. */
@@ -117,7 +119,8 @@ function verdictsOf(situation: Situation, primary: Observed | undefined): Verdic
   };
 }
 
-function ready({ cluster, members, invalid, refused }: Situation, primary: Observed | undefined): Verdict<"Ready"> {
+function ready(situation: Situation, primary: Observed | undefined): Verdict<"Ready"> {
+  const { cluster, members, invalid, refused } = situation;
   const wanted = cluster.spec.replicas;
   // What runs goes on, whatever is refused now.
   const wrong = invalid ?? (members.length === 0 ? refused : undefined);
@@ -125,7 +128,7 @@ function ready({ cluster, members, invalid, refused }: Situation, primary: Obser
   if (wanted === 0)
     return { status: "True", reason: "ScaledToZero", message: "No member is wanted; the history is in the bucket." };
   const count = members.filter(isReady).length;
-  if (primary === undefined) return { status: "False", reason: "NoPrimary", message: whyNoPrimary(members) };
+  if (primary === undefined) return { status: "False", reason: "NoPrimary", message: whyNoPrimary(situation) };
   if (count >= wanted)
     return {
       status: "True",
@@ -133,10 +136,11 @@ function ready({ cluster, members, invalid, refused }: Situation, primary: Obser
       message: `${primary.member.name} is primary, ${count - 1} follow.`,
     };
   const missing = members.filter((each) => !isReady(each)).map(describe);
+  const why = [...missing, ...notMade(situation)].join("; ");
   return {
     status: "False",
     reason: "MembersMissing",
-    message: `${count} of ${wanted} members are ready. ${missing.join("; ")}`.trim(),
+    message: `${count} of ${wanted} members are ready. ${why}`.trim(),
   };
 }
 
@@ -150,12 +154,23 @@ function whyOf({ pod, document, failing }: Observed): string {
   return trouble ?? bucketTrouble ?? failing ?? reason ?? silenceOf(pod);
 }
 
+/** Pods that are wanted, and why there are none. */
+function notMade({ missing }: Situation): string[] {
+  return missing === undefined ? [] : [`pods can't be made: ${missing}`];
+}
+
 /** The role of each, and why of one: what keeps all from the bucket is the same for each of them, and long. */
-function whyNoPrimary(members: readonly Observed[]): string {
+function whyNoPrimary(situation: Situation): string {
+  const { cluster, members } = situation;
+  const [none] = notMade(situation);
   const troubled = members.find(isTroubled) ?? members[0];
-  if (troubled === undefined) return "There is no pod yet.";
+  if (troubled === undefined) {
+    const look = `if that stays so, see: kubectl describe statefulset ${cluster.metadata.name}`;
+    return `There is no pod yet; ${none ?? look}`;
+  }
   const roles = members.map(({ member }) => `${member.name} is ${member.role}`).join(", ");
-  return `Nobody is primary: ${roles}. ${troubled.member.name}: ${whyOf(troubled)}`;
+  const also = none === undefined ? "" : `; ${none}`;
+  return `Nobody is primary: ${roles}. ${troubled.member.name}: ${whyOf(troubled)}${also}`;
 }
 
 function isTroubled({ document, failing }: Observed): boolean {
@@ -163,7 +178,8 @@ function isTroubled({ document, failing }: Observed): boolean {
   return (halt ?? trouble ?? bucketTrouble ?? failing) !== undefined;
 }
 
-function primaryElected({ cluster, members }: Situation, primary: Observed | undefined): Verdict<"PrimaryElected"> {
+function primaryElected(situation: Situation, primary: Observed | undefined): Verdict<"PrimaryElected"> {
+  const { cluster, members } = situation;
   if (cluster.spec.replicas === 0 && members.length === 0)
     return { status: "False", reason: "ScaledToZero", message: "No member is wanted." };
   if (primary !== undefined) {
@@ -174,7 +190,7 @@ function primaryElected({ cluster, members }: Situation, primary: Observed | und
     };
   }
   const electing = members.some(({ member }) => ["Syncing", "Standby", "Promoting", "Fencing"].includes(member.role));
-  const message = whyNoPrimary(members);
+  const message = whyNoPrimary(situation);
   return { status: "False", reason: electing ? "Electing" : "NoCandidate", message };
 }
 
@@ -235,7 +251,8 @@ function progressing({ cluster, members, action, outdated, deletion }: Situation
   return { status: "False", reason: "Stable", message };
 }
 
-function degraded({ cluster, members, nowMs, invalid, refused, deletion }: Situation): Verdict<"Degraded"> {
+function degraded(situation: Situation): Verdict<"Degraded"> {
+  const { cluster, members, nowMs, invalid, refused, deletion } = situation;
   if (deletion?.failure !== undefined) return { status: "True", reason: "PurgeFailed", message: deletion.failure };
   if (invalid !== undefined) return { status: "True", reason: "MemberFailing", message: invalid };
   if (refused !== undefined) return { status: "True", reason: "ApplyRefused", message: refused };
@@ -244,6 +261,8 @@ function degraded({ cluster, members, nowMs, invalid, refused, deletion }: Situa
   const failing = members.find(isTroubled);
   if (failing !== undefined)
     return { status: "True", reason: "MemberFailing", message: `${failing.member.name}: ${whyOf(failing)}` };
+  const [none] = notMade(situation);
+  if (none !== undefined) return { status: "True", reason: "MemberFailing", message: none };
   const last = newestFailover(members) ?? cluster.status?.lastFailover;
   if (
     last !== undefined &&
