@@ -16,7 +16,8 @@ export const conditionReasons = {
     AllMembersReady: "A primary serves, and every wanted member follows it.",
     NoPrimary: "Nobody is primary.",
     MembersMissing: "A primary serves; fewer members follow than are wanted.",
-    ScaledToZero: "No member is wanted; the history is in the bucket.",
+    ScaledToZero: "No member is wanted, and none is there; the history is in the bucket.",
+    ScalingToZero: "No member is wanted, and some have not ended yet.",
     SpecInvalid: "The spec can't be carried out; the message names the field.",
   },
   PrimaryElected: {

@@ -158,6 +158,21 @@ function message(type: string, members: readonly Observed[], replicas = 2): stri
   return status.conditions?.find((each) => each.type === type)?.message;
 }
 
+test("scaled to none: ready once all have ended, and a failover before is no matter then", () => {
+  const lastFailover = { to: "meta-0", cause: "LeaseExpired", epoch: 4, time: "1970-01-01T00:00:00.000Z" };
+  const none = {
+    ...cluster,
+    spec: { ...cluster.spec, replicas: 0 },
+    status: { lastFailover: { ...lastFailover, milliseconds: {} } },
+  };
+  const told = (members: readonly Observed[]): readonly string[] =>
+    (statusOf({ cluster: none, members, action: nothing, invalid: undefined, nowMs: 0 }).conditions ?? [])
+      .filter(({ type }) => type === "Ready" || type === "Degraded")
+      .map(({ type, status, reason }) => `${type} ${status} ${reason}`);
+  expect(told([member(0, "Fencing")])).toEqual(["Ready False ScalingToZero", "Degraded True FailoverRecent"]);
+  expect(told([])).toEqual(["Ready True ScaledToZero", "Degraded False AsExpected"]);
+});
+
 test("a primary that alone is cut off from the bucket: who reaches it, and what to do", () => {
   const cut = { ...member(0, "Primary", { bucketTrouble: away }), pod: { spec: { nodeName: "n-1" } } };
   const told = message("BucketReachable", [cut, member(1, "Standby"), member(2, "Standby", { trouble: full })], 3);

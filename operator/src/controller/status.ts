@@ -125,8 +125,12 @@ function ready(situation: Situation, primary: Observed | undefined): Verdict<"Re
   // What runs goes on, whatever is refused now.
   const wrong = invalid ?? (members.length === 0 ? refused : undefined);
   if (wrong !== undefined) return { status: "False", reason: "SpecInvalid", message: wrong };
-  if (wanted === 0)
+  if (wanted === 0 && members.length === 0)
     return { status: "True", reason: "ScaledToZero", message: "No member is wanted; the history is in the bucket." };
+  if (wanted === 0) {
+    const message = `${members.map(describe).join("; ")}. What they wrote is in the bucket once they have ended.`;
+    return { status: "False", reason: "ScalingToZero", message };
+  }
   const count = members.filter(isReady).length;
   if (primary === undefined) return { status: "False", reason: "NoPrimary", message: whyNoPrimary(situation) };
   if (count >= wanted)
@@ -264,8 +268,10 @@ function degraded(situation: Situation): Verdict<"Degraded"> {
   const [none] = notMade(situation);
   if (none !== undefined) return { status: "True", reason: "MemberFailing", message: none };
   const last = newestFailover(members) ?? cluster.status?.lastFailover;
+  // Of one that is scaled to none nobody looks again when the minutes are over.
   if (
     last !== undefined &&
+    members.length > 0 &&
     ["LeaseExpired", "Evidence"].includes(last.cause) &&
     nowMs - Date.parse(last.time) < FAILOVER_RECENT_MS
   ) {
