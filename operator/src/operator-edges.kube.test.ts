@@ -97,3 +97,18 @@ test("pods that can't be made: what their controller says of it", async () => {
   await stage.running(3);
   await stage.until("all is well", async () => (await stage.condition("Degraded")).startsWith("False AsExpected"));
 });
+
+test("a resource whose prefix another one had begins once that one is gone", async () => {
+  const { name } = stage;
+  const bucket = { url: `s3://my-bucket/default/${name}` };
+  await stage.apply({ replicas: 0 });
+  await stage.until("the first is there", async () => !(await stage.none("statefulset")));
+  // Times of creation are whole seconds.
+  await sleep(1100);
+  await stage.apply({ bucket, replicas: 0 }, `${name}b`);
+  await stage.until("it waits", async () =>
+    (await stage.condition("Ready", `${name}b`)).includes("one prefix for one"),
+  );
+  await stage.server.kubectl(["delete", "mmc", name]);
+  await stage.until("it is begun", async () => !(await stage.none("statefulset", `${name}b`)));
+});

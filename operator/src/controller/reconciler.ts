@@ -109,7 +109,8 @@ export class Reconciler {
     if (invalid !== undefined) {
       await this.#tell(memory, cluster, { do: "Wait", why: invalid }, "SpecInvalid");
       await this.#status(memory, { cluster, members, action: nothing, invalid });
-      return members.length === 0 ? undefined : this.#settings.steadyMs;
+      // Who has the prefix may go.
+      return this.#settings.steadyMs;
     }
     await this.#finalizer(cluster);
     const set = store.get("StatefulSet", cluster.metadata.name, namespaceOf(cluster));
