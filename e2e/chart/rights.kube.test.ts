@@ -136,6 +136,7 @@ describe("over all namespaces", () => {
       ["delete", "jobs"],
       ["create", "events"],
       ["list", "events"],
+      ["delete", "leases.coordination.k8s.io"],
       ["list", "nodes"],
     ] as const)
       expect([verb, resource, await can(verb, resource, "-n", "meta")]).toEqual([verb, resource, true]);

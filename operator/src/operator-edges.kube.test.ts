@@ -112,3 +112,28 @@ test("a resource whose prefix another one had begins once that one is gone", asy
   await stage.server.kubectl(["delete", "mmc", name]);
   await stage.until("it is begun", async () => !(await stage.none("statefulset", `${name}b`)));
 });
+
+test("deleted with its namespace: what no Job can empty any more is told, and ends with Retain", async () => {
+  const { name, server } = stage;
+  const namespace = `${name}-space`;
+  await server.kubectl(["create", "namespace", namespace]);
+  const lease = { apiVersion: "coordination.k8s.io/v1", kind: "Lease", metadata: { name, namespace } };
+  const labels = { "metamaster.io/cluster": name };
+  await server.kubectl(["create", "-f", "-"], JSON.stringify({ ...lease, metadata: { ...lease.metadata, labels } }));
+  const url = `s3://my-bucket/${namespace}/${name}`;
+  await stage.apply({ deletionPolicy: "Delete", replicas: 0, bucket: { url } }, name, namespace);
+  await stage.until("it is made", async () => (await stage.get("statefulset", name, namespace)) !== undefined);
+  await server.kubectl(["delete", "namespace", namespace, "--wait=false"]);
+  await server.kubectl(["delete", "mmc", name, "-n", namespace, "--wait=false"]);
+  await stage.until("it is told", async () =>
+    /^True PurgeFailed .*being terminated.*there only Retain helps/.test(
+      await stage.condition("Degraded", name, namespace),
+    ),
+  );
+  const retain = JSON.stringify({ spec: { deletionPolicy: "Retain" } });
+  await server.kubectl(["patch", "mmc", name, "-n", namespace, "--type=merge", "-p", retain]);
+  const left = async (kind: string): Promise<string> =>
+    await server.kubectl(["get", kind, name, "-n", namespace, "--ignore-not-found", "-o", "name"]);
+  await stage.until("it is gone", async () => (await left("mmc")) === "");
+  expect(await left("lease")).toBe("");
+});

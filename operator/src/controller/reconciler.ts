@@ -138,10 +138,10 @@ export class Reconciler {
     return steady && members.some(({ member }) => member.role === "Primary") ? steadyMs : busyMs;
   }
 
+  /** Always: members end before their rights go, and their Lease has no owner. */
   async #finalizer(cluster: MetaMasterCluster): Promise<void> {
     const { finalizers = [] } = cluster.metadata;
-    const needed = this.#settings.clusterRoleBindings || cluster.spec.deletionPolicy === "Delete";
-    if (!needed || finalizers.includes(FINALIZER)) return;
+    if (finalizers.includes(FINALIZER)) return;
     await this.#components.writer.patch(cluster, {
       metadata: { finalizers: [...finalizers, FINALIZER], ...version(cluster) },
     });
@@ -313,13 +313,13 @@ export class Reconciler {
     const { finalizers = [] } = cluster.metadata;
     if (!finalizers.includes(FINALIZER)) return undefined;
     const { store, writer, logger, ask } = this.#components;
-    const { image, busyMs } = this.#settings;
+    const { image, busyMs, steadyMs } = this.#settings;
     const progress = await deleteStep(cluster, { store, writer, image });
     if (!progress.finished) {
       await this.#tellDeletion(memory, cluster, progress);
       const members = await observe(cluster, store, memory.lag, ask);
       await this.#status(memory, { cluster, members, action: nothing, invalid: undefined, deletion: progress });
-      return busyMs;
+      return progress.failure === undefined ? busyMs : steadyMs;
     }
     const rest = finalizers.filter((each) => each !== FINALIZER);
     try {

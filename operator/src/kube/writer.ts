@@ -117,6 +117,14 @@ export class Writer {
     }
   }
 
+  /** What is in no informer's sight: only if it bears the labels that are given. */
+  async removeLabelled(object: KubeManifest): Promise<void> {
+    const there = await this.#read(object);
+    const labels = Object.entries(object.metadata.labels ?? {});
+    const isOurs = labels.every(([label, value]) => text(there, "metadata", "labels", label) === value);
+    if (there !== undefined && isOurs) await this.remove(object, text(there, "metadata", "uid"));
+  }
+
   /** Refused (409) if the resource has changed since it was read. */
   async status(cluster: MetaMasterCluster, status: Status): Promise<void> {
     const where = {
