@@ -151,7 +151,10 @@ describe("what comes first", () => {
     ["P0! S1 S2", { replicas: 2 }, "Switchover m-1"],
     ["P0 S1' S2", { replicas: 2 }, "SetReplicas 2"],
     ["P0 S1~60 S2'", { switchover: asked }, "DeletePod m-2"],
-    ["P0! S1~60 S2", { switchover: asked }, "Wait"],
+    ["P0 S1~60 S2", { switchover: asked, replicas: 2 }, "SetReplicas 2"],
+    ["S0 S1~60 P2", { switchover: asked, replicas: 2 }, "Wait"],
+    ["P0! S1~60 S2", { switchover: asked }, "Switchover m-2"],
+    ["P0! S1 S2", { switchover: { ...asked, target: "m-7" } }, "Switchover m-1"],
     ["P0! S1! S2!", { replicas: 5 }, "SetReplicas 5"],
     ["P0 P1 S2'", { replicas: 1 }, "Wait"],
   ])("%s, %o: %s", (text, change, expected) => {
