@@ -38,6 +38,8 @@ function member(ordinal: number, role: MemberDocument["role"], more: Partial<Mem
       ordinal,
       role,
       mayServe: false,
+      mayFollow: false,
+      troubled: false,
       lagSeconds: 0,
       revision: "r",
       deleting: false,
