@@ -16,7 +16,8 @@ export const conditionReasons = {
     AllMembersReady: "A primary serves, and every wanted member follows it.",
     NoPrimary: "Nobody is primary.",
     MembersMissing: "A primary serves; fewer members follow than are wanted.",
-    ScaledToZero: "No member is wanted; the history is in the bucket.",
+    ScaledToZero: "No member is wanted, and none is there; the history is in the bucket.",
+    ScalingToZero: "No member is wanted, and some have not ended yet.",
     SpecInvalid: "The spec can't be carried out; the message names the field.",
   },
   PrimaryElected: {
@@ -26,13 +27,15 @@ export const conditionReasons = {
     ScaledToZero: "No member is wanted.",
   },
   Replicating: {
-    Following: "Every standby follows the log.",
+    Following: "Every standby follows the log, or none is wanted.",
+    NoStandby: "A primary serves, and nobody follows it, though standbys are wanted.",
     Lagging: "A standby is further behind than a checkpoint's interval.",
     NotShipping: "The primary's writes do not become durable.",
     NoPrimary: "Nobody is primary.",
   },
   BucketReachable: {
-    Reachable: "The primary made an entry durable not long ago.",
+    Reachable: "The primary's calls to it succeed, or a standby's while nobody is primary.",
+    PrimaryCutOff: "The primary can't reach it, and others can; the message says who, and what to do.",
     Unreachable: "The bucket can't be reached; the master runs on, nothing is acknowledged.",
     Denied: "The bucket refuses the credentials.",
     Unknown: "No member says how the bucket is.",
@@ -48,7 +51,9 @@ export const conditionReasons = {
     AsExpected: "Nothing is wrong.",
     MemberHalted: "A member has halted and waits for a decision.",
     MemberFailing:
-      "A member's containers don't start, end again and again, or it tells of trouble, such as a bucket that is out of reach.",
+      "A member's pod can't be made, its containers don't start or end again and again, or it tells of trouble, such as a bucket that is out of reach.",
+    ApplyRefused:
+      "An object that the spec asks for can't be made or changed: the API server refuses it, or one of that name belongs to somebody else. The message says which and why.",
     PurgeFailed:
       "The resource is being deleted with `deletionPolicy: Delete`, and the bucket's prefix can't be emptied; the message says why and what to do.",
     FailoverRecent: "The primary was lost within the last minutes.",

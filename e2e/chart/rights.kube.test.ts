@@ -135,6 +135,8 @@ describe("over all namespaces", () => {
       ["create", "jobs"],
       ["delete", "jobs"],
       ["create", "events"],
+      ["list", "events"],
+      ["delete", "leases.coordination.k8s.io"],
       ["list", "nodes"],
     ] as const)
       expect([verb, resource, await can(verb, resource, "-n", "meta")]).toEqual([verb, resource, true]);

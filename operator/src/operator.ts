@@ -2,6 +2,7 @@ import type { KubeConfig } from "@kubernetes/client-node";
 import type { AskMember } from "./controller/observe.js";
 import { Reconciler } from "./controller/reconciler.js";
 import { WorkQueue } from "./controller/work-queue.js";
+import { EventReader } from "./kube/events.js";
 import { keyOf } from "./kube/objects.js";
 import { Store } from "./kube/store.js";
 import { Writer } from "./kube/writer.js";
@@ -64,6 +65,7 @@ export class Operator {
       {
         store,
         writer: this.writer,
+        events: new EventReader(this.#config),
         logger: this.#logger,
         ask: this.#ask,
         wallMs: () => new Date().getTime(),

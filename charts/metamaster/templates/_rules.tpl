@@ -35,11 +35,12 @@
 - apiGroups: [""]
   resources: ["pods"]
   verbs: ["get", "list", "watch", "patch", "delete"]
-# It never touches a member's Lease, but makes the members' Roles, and nobody can give what he hasn't.
+# It never touches a member's Lease before the members are gone, and takes it away then; but it makes the members' Roles, and nobody can give what he hasn't.
 - apiGroups: ["coordination.k8s.io"]
   resources: ["leases"]
-  verbs: ["create", "get", "update"]
+  verbs: ["create", "get", "update", "delete"]
+# Why pods of a StatefulSet can't be made its controller tells by events alone.
 - apiGroups: [""]
   resources: ["events"]
-  verbs: ["create"]
+  verbs: ["create", "list"]
 {{- end }}

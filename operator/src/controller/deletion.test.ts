@@ -2,6 +2,7 @@ import { expect, test } from "@jest/globals";
 import { resource, type MetaMasterCluster } from "../../../crds/src/index.js";
 import type { LiveObject } from "../kube/objects.js";
 import { purgeJob, purgeNeeds } from "../objects/purge-job.js";
+import { Refused } from "../kube/refusal.js";
 import { deleteStep, type DeletionProgress } from "./deletion.js";
 
 function cluster(name: string, createdAt: string, deletionPolicy = "Delete"): MetaMasterCluster {
@@ -29,7 +30,7 @@ interface Done {
 }
 
 /** One step among these objects. */
-async function step(of: MetaMasterCluster, objects: readonly object[]): Promise<Done> {
+async function step(of: MetaMasterCluster, objects: readonly object[], refused?: Refused): Promise<Done> {
   const all = objects as readonly LiveObject[];
   const did: string[] = [];
   const within = (kind: string): readonly LiveObject[] => all.filter((each) => each.kind === kind);
@@ -41,6 +42,7 @@ async function step(of: MetaMasterCluster, objects: readonly object[]): Promise<
   };
   const writer = {
     apply: async ({ kind, metadata }: { kind: string; metadata: { name: string } }) => {
+      if (refused !== undefined) throw refused;
       did.push(`apply ${kind} ${metadata.name}`);
       return true;
     },
@@ -49,6 +51,9 @@ async function step(of: MetaMasterCluster, objects: readonly object[]): Promise<
     },
     remove: async ({ kind, metadata }: { kind: string; metadata: { name: string } }) => {
       did.push(`remove ${kind} ${metadata.name}`);
+    },
+    removeLabelled: async ({ kind, metadata }: { kind: string; metadata: { name: string; labels?: object } }) => {
+      did.push(`remove ${kind} ${metadata.name} with ${JSON.stringify(metadata.labels)}`);
     },
   };
   return { progress: await deleteStep(of, { store, writer, image }), did };
@@ -79,6 +84,7 @@ test("at the end what the Job needed goes, though an owner is still seen; withou
   const names = ["ServiceAccount meta", "Role meta", "RoleBinding meta", "ConfigMap meta"].map(
     (each) => `remove ${each}`,
   );
+  const lease = `remove Lease meta with ${JSON.stringify(labels)}`;
   expect((await step(old, [job, ...owned])).did).toEqual(["patch MetaMasterCluster meta"]);
   const markedBy = (uid: string): MetaMasterCluster => ({
     ...old,
@@ -88,19 +94,19 @@ test("at the end what the Job needed goes, though an owner is still seen; withou
   const marked = markedBy("meta");
   expect((await step(marked, [job, ...owned])).did).toEqual(["remove Job meta-purge"]);
   const purged = await step(marked, owned);
-  expect(purged.did).toEqual(names);
+  expect(purged.did).toEqual([...names, lease]);
   expect(purged.progress).toMatchObject({ finished: true, purged: true });
   const retained = cluster("meta", "2026-01-01T00:00:00Z", "Retain");
   const kept = await step(retained, owned);
-  expect(kept.did).toEqual([]);
+  expect(kept.did).toEqual([lease]);
   expect(kept.progress).toMatchObject({ finished: true, purged: false, kept: undefined });
-  expect((await step(retained, purgeNeeds(old))).did).toEqual(names);
+  expect((await step(retained, purgeNeeds(old))).did).toEqual([...names, lease]);
 });
 
 test("a prefix that another resource had first is never emptied", async () => {
   const young = cluster("other", "2026-02-01T00:00:00Z");
   const { progress, did } = await step(young, [old, young]);
-  expect(did).toEqual([]);
+  expect(did).toEqual([expect.stringContaining("remove Lease other")]);
   expect(progress).toMatchObject({ finished: true, purged: false, kept: expect.stringContaining("is not emptied") });
   // The other way round it is.
   expect((await step(old, [old, young])).did).toContain("apply Job meta-purge");
@@ -111,4 +117,11 @@ test("a Job of another operator, or one that has given up, is made anew", async 
   for (const each of [{ ...purgeJob(old, "metamaster:0") }, failed]) {
     expect((await step(old, [each])).did).toEqual(["remove Job meta-purge"]);
   }
+});
+
+test("a Job that can't be made, as in a namespace that goes, is told with what to do", async () => {
+  const refused = new Refused(job, "jobs.batch is forbidden: the namespace is being terminated");
+  const { progress } = await step(old, [], refused);
+  expect(progress).toMatchObject({ finished: false, failure: expect.stringContaining("is being terminated") });
+  expect(progress.failure).toMatch(/can't be emptied: Job meta-purge: .*there only Retain helps/);
 });

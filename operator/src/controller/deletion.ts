@@ -1,10 +1,11 @@
 import type { MetaMasterCluster } from "../../../crds/src/index.js";
 import { deletionStep, type DeletionFacts, type DeletionStep } from "../decisions/deletion.js";
 import { list, number, text, type LiveObject } from "../kube/objects.js";
+import { Refused } from "../kube/refusal.js";
 import type { Store } from "../kube/store.js";
 import type { Writer } from "../kube/writer.js";
 import { clusterRoleBindingName } from "../objects/access.js";
-import { CLUSTER_LABEL, manifestOf, namespaceOf, type KubeManifest } from "../objects/names.js";
+import { CLUSTER_LABEL, manifestOf, namespaceOf, selectorLabels, type KubeManifest } from "../objects/names.js";
 import {
   PURGE_ANNOTATION,
   PURGE_LABEL,
@@ -18,7 +19,7 @@ import { invalidOf } from "./invalid.js";
 
 export interface DeletionComponents {
   readonly store: Pick<Store, "get" | "of" | "all">;
-  readonly writer: Pick<Writer, "apply" | "patch" | "remove">;
+  readonly writer: Pick<Writer, "apply" | "patch" | "remove" | "removeLabelled">;
   /** Of the Job, unless a resource names one. */
   readonly image: string;
 }
@@ -37,16 +38,42 @@ export interface DeletionProgress {
 }
 
 const FAILURE_HINT =
-  "It is tried again, every five minutes at the latest. Mend it, or set spec.deletionPolicy to Retain: then the resource goes, and the bucket keeps what is left.";
+  "It is tried again, every five minutes at the latest. Mend it, or set spec.deletionPolicy to Retain: then the resource goes, and the bucket keeps what is left (metamaster purge empties it from anywhere). In a namespace that is being deleted itself no Job can run any more: there only Retain helps.";
 
 /** Brings a resource that is being deleted a step nearer to its end; everything that has no owner goes here, the rest is deleted by Kubernetes. */
 export async function deleteStep(
   cluster: MetaMasterCluster,
   components: DeletionComponents,
 ): Promise<DeletionProgress> {
-  const { writer } = components;
   const found = factsOf(cluster, components);
   const step = deletionStep(found.facts);
+  const refused = await take(step, found, cluster, components).catch((error: unknown) => {
+    // For one in a namespace that is being deleted itself: nothing can be made there any more.
+    if (error instanceof Refused) return error.message;
+    throw error;
+  });
+  const failure = found.facts.policy === "Delete" ? (refused ?? found.failure) : undefined;
+  const wanted = cluster.spec.deletionPolicy === "Delete";
+  const shared = wanted && found.facts.policy === "Retain";
+  return {
+    finished: step.do === "Finish",
+    purged: found.facts.policy === "Delete",
+    kept: shared
+      ? `${cluster.spec.bucket.url} is not emptied: another resource uses it, or the spec is not valid.`
+      : undefined,
+    why: whyOf(step, cluster),
+    failure:
+      failure === undefined ? undefined : `${cluster.spec.bucket.url} can't be emptied: ${failure} ${FAILURE_HINT}`,
+  };
+}
+
+async function take(
+  step: DeletionStep,
+  found: Found,
+  cluster: MetaMasterCluster,
+  components: DeletionComponents,
+): Promise<undefined> {
+  const { writer } = components;
   switch (step.do) {
     case "RemoveSet":
       if (found.set !== undefined) await writer.remove(manifestOf(found.set));
@@ -71,19 +98,6 @@ export async function deleteStep(
       if (step.for === "purge") await applyAll(purgeNeeds(cluster), components);
       break;
   }
-  const failure = found.facts.policy === "Delete" ? found.failure : undefined;
-  const wanted = cluster.spec.deletionPolicy === "Delete";
-  const shared = wanted && found.facts.policy === "Retain";
-  return {
-    finished: step.do === "Finish",
-    purged: found.facts.policy === "Delete",
-    kept: shared
-      ? `${cluster.spec.bucket.url} is not emptied: another resource uses it, or the spec is not valid.`
-      : undefined,
-    why: whyOf(step, cluster),
-    failure:
-      failure === undefined ? undefined : `${cluster.spec.bucket.url} can't be emptied: ${failure} ${FAILURE_HINT}`,
-  };
 }
 
 interface Found {
@@ -184,6 +198,13 @@ async function removeRest(
     const stays = !purged && list(live, "metadata", "ownerReferences").length > 0;
     if (live !== undefined && !stays) await writer.remove(manifestOf(live));
   }
+  // The members made it, and can't tell which of them is the last.
+  const { name } = cluster.metadata;
+  await writer.removeLabelled({
+    apiVersion: "coordination.k8s.io/v1",
+    kind: "Lease",
+    metadata: { name, namespace: namespaceOf(cluster), labels: selectorLabels(cluster) },
+  });
   const binding = store.get("ClusterRoleBinding", clusterRoleBindingName(cluster));
   if (binding !== undefined) await writer.remove(manifestOf(binding));
 }

@@ -7,7 +7,17 @@ const WHY_MAX = 600;
 
 /** Why a pod's container can't be started, or waits after ending again and again, for people. One that waits for the gate is as it should be. */
 export function failureOf(pod: unknown): string | undefined {
-  const statuses = [...list(pod, "status", "initContainerStatuses"), ...list(pod, "status", "containerStatuses")];
+  return failureAmong(pod, () => true);
+}
+
+/** The same of our container alone: whatever becomes of others, this one goes on. */
+export function sidecarFailureOf(pod: unknown): string | undefined {
+  return failureAmong(pod, (name) => name === SIDECAR_CONTAINER);
+}
+
+function failureAmong(pod: unknown, isOne: (container: string | undefined) => boolean): string | undefined {
+  const all = [...list(pod, "status", "initContainerStatuses"), ...list(pod, "status", "containerStatuses")];
+  const statuses = all.filter((status) => isOne(text(status, "name")));
   for (const status of statuses) {
     const reason = text(status, "state", "waiting", "reason");
     if (reason === undefined || reason === "PodInitializing" || reason === "ContainerCreating") continue;

@@ -35,4 +35,10 @@ export class LagClock {
     if (since === undefined || beyond === 0) return undefined;
     return Math.round((this.#nowMs() - since.atMs) / 100) / 10;
   }
+
+  /** Where `secondsBehind` is not known: for as long as is remembered, at the least. Undefined: it is not behind, or nothing is known of a primary. */
+  atLeastBehind(slot: number): number | undefined {
+    const first = this.#looks[0];
+    return first === undefined || first.slot <= slot ? undefined : (this.#nowMs() - first.atMs) / 1000;
+  }
 }

@@ -4,7 +4,7 @@ import { nodeState } from "../kube/node-state.js";
 import { text, type LiveObject } from "../kube/objects.js";
 import type { Store } from "../kube/store.js";
 import { HTTP_PORT, namespaceOf, ROLE_LABEL } from "../objects/names.js";
-import { failureOf } from "./failure.js";
+import { failureOf, sidecarFailureOf } from "./failure.js";
 import type { LagClock } from "./lag.js";
 import type { MemberDocument } from "./member-status.js";
 
@@ -14,6 +14,8 @@ export interface Observed {
   readonly document: MemberDocument | undefined;
   readonly member: Member;
   readonly slot: number;
+  /** Of a standby whose lag is not known, because it has been behind since before it was looked at: seconds. */
+  readonly lagAtLeast?: number | undefined;
   /** Its containers don't start, or end again and again: why. */
   readonly failing: string | undefined;
 }
@@ -23,7 +25,7 @@ export type AskMember = (url: string, pod: LiveObject) => Promise<MemberDocument
 /** All pods of the cluster, by ordinal. */
 export async function observe(
   cluster: MetaMasterCluster,
-  store: Store,
+  store: Pick<Store, "of" | "get">,
   lag: LagClock,
   ask: AskMember,
 ): Promise<Observed[]> {
@@ -43,8 +45,8 @@ export async function observe(
   if (primary?.position !== undefined) lag.primaryAt(primary.position.slot);
   return pods.map((pod, at) => {
     const found = observed(cluster, store, lag, pod, documents[at]);
-    const mayServe = primary === undefined && mayBePrimary(found);
-    return { ...found, member: { ...found.member, mayServe } };
+    const mayServe = primary === undefined && wasLast(found, "primary");
+    return { ...found, member: { ...found.member, mayServe, mayFollow: wasLast(found, "standby") } };
   });
 }
 
@@ -58,14 +60,15 @@ export function primaryAmong(members: readonly Observed[]): Observed | undefined
   return newest && members.find(({ document }) => document === newest);
 }
 
-/** It does not answer us, but was primary by its own word, and nothing says that it ended. */
-function mayBePrimary({ pod, document, failing }: Observed): boolean {
-  return document === undefined && failing === undefined && text(pod, "metadata", "labels", ROLE_LABEL) === "primary";
+/** It does not answer us, but was this by its own word, and nothing says that it has ended: another container of its pod may fail as it likes. */
+function wasLast({ pod, document }: Observed, role: "primary" | "standby"): boolean {
+  if (document !== undefined || text(pod, "metadata", "labels", ROLE_LABEL) !== role) return false;
+  return text(pod, "status", "phase") === "Running" && sidecarFailureOf(pod) === undefined;
 }
 
 function observed(
   cluster: MetaMasterCluster,
-  store: Store,
+  store: Pick<Store, "get">,
   lag: LagClock,
   pod: LiveObject,
   document: MemberDocument | undefined,
@@ -78,12 +81,15 @@ function observed(
     ordinal: ordinalOf(cluster, pod) ?? 0,
     role,
     mayServe: false,
+    mayFollow: false,
+    troubled: (document?.trouble ?? document?.bucketTrouble) !== undefined,
     lagSeconds: role === "Standby" ? lag.secondsBehind(slot) : undefined,
     revision: text(pod, "metadata", "labels", "controller-revision-hash") ?? "",
     deleting: text(pod, "metadata", "deletionTimestamp") !== undefined,
     ...(node === undefined ? { cordoned: false, nodeSilent: false } : nodeState(node)),
   };
-  return { pod, document, member, slot, failing: failureOf(pod) };
+  const lagAtLeast = role === "Standby" ? lag.atLeastBehind(slot) : undefined;
+  return { pod, document, member, slot, lagAtLeast, failing: failureOf(pod) };
 }
 
 function ordinalOf(cluster: MetaMasterCluster, pod: LiveObject): number | undefined {

@@ -3,8 +3,10 @@ import { nextAction } from "../decisions/next-action.js";
 import { pendingSwitchover } from "../decisions/declared.js";
 import { nothing, wait, type Action } from "../decisions/members.js";
 import { field, list, number, text, type LiveObject } from "../kube/objects.js";
+import type { EventReader } from "../kube/events.js";
 import type { Store } from "../kube/store.js";
-import { statusCodeOf, type Writer } from "../kube/writer.js";
+import { apiMessage, Refused, statusCodeOf } from "../kube/refusal.js";
+import type { Writer } from "../kube/writer.js";
 import type { Logger } from "../log.js";
 import { desiredObjects } from "../objects/desired.js";
 import { FINALIZER, manifestOf, namespaceOf, REFUSED_ANNOTATION, SWITCHOVER_ANNOTATION } from "../objects/names.js";
@@ -12,10 +14,11 @@ import { keptRendering, outdatedSidecar, type Rendering } from "../objects/rende
 import { deleteStep, type DeletionProgress } from "./deletion.js";
 import { invalidOf } from "./invalid.js";
 import { LagClock } from "./lag.js";
+import { MissingPods } from "./missing-pods.js";
 import { primaryChange } from "./primary-change.js";
 import { observe, primaryAmong, type AskMember, type Observed } from "./observe.js";
 import { changeOf, SLOTS_EVERY_MS } from "./significant.js";
-import { secondsOf, statusOf } from "./status.js";
+import { secondsOf, statusOf, type Situation } from "./status.js";
 import { claimsToGrow } from "./volumes.js";
 import type { Again } from "./work-queue.js";
 
@@ -31,6 +34,7 @@ export interface ReconcilerSettings {
 export interface ReconcilerComponents {
   readonly store: Store;
   readonly writer: Writer;
+  readonly events: EventReader;
   readonly logger: Logger;
   readonly ask: AskMember;
   readonly wallMs: () => number;
@@ -39,6 +43,9 @@ export interface ReconcilerComponents {
 
 interface Memory {
   readonly lag: LagClock;
+  readonly missing: MissingPods;
+  /** As it was told last. */
+  missingTold: string | undefined;
   statusMs: number;
   /** Since when a switchover has been refused. */
   refusedMs: number | undefined;
@@ -85,6 +92,8 @@ export class Reconciler {
     if (found !== undefined) return found;
     const memory: Memory = {
       lag: new LagClock(this.#components.monotonicMs),
+      missing: new MissingPods(this.#components.events, this.#components),
+      missingTold: undefined,
       statusMs: -Infinity,
       refusedMs: undefined,
       told: "",
@@ -100,19 +109,24 @@ export class Reconciler {
     if (invalid !== undefined) {
       await this.#tell(memory, cluster, { do: "Wait", why: invalid }, "SpecInvalid");
       await this.#status(memory, { cluster, members, action: nothing, invalid });
-      return members.length === 0 ? undefined : this.#settings.steadyMs;
+      // Who has the prefix may go.
+      return this.#settings.steadyMs;
     }
     await this.#finalizer(cluster);
     const set = store.get("StatefulSet", cluster.metadata.name, namespaceOf(cluster));
     const decided = set === undefined ? nothing : decide(cluster, members, set);
     const action = await this.#unlessRefused(cluster, members, decided, memory);
     const kept = keptRendering(cluster, set, members.length);
-    const wrote = await this.#apply(cluster, set, action, kept);
+    const wrote = await this.#apply(cluster, set, action, kept).catch(async (error: unknown) => {
+      if (error instanceof Refused) await this.#refused(memory, { cluster, members, action, refused: error.message });
+      throw error;
+    });
     // What is there is not yet what is wished: the decision may be another one then.
     if (!wrote || action.do === "SetReplicas") await this.#carryOut(cluster, members, action, memory);
     await this.#growVolumes(cluster);
     const outdated = kept && outdatedSidecar(cluster, kept, this.#settings.image);
-    await this.#status(memory, { cluster, members, action, invalid, outdated });
+    const missing = await this.#missing(cluster, set, members, memory);
+    await this.#status(memory, { cluster, members, action, invalid, outdated, missing });
     return this.#again(cluster, members, wrote ? { do: "Wait", why: "" } : action);
   }
 
@@ -124,10 +138,10 @@ export class Reconciler {
     return steady && members.some(({ member }) => member.role === "Primary") ? steadyMs : busyMs;
   }
 
+  /** Always: members end before their rights go, and their Lease has no owner. */
   async #finalizer(cluster: MetaMasterCluster): Promise<void> {
     const { finalizers = [] } = cluster.metadata;
-    const needed = this.#settings.clusterRoleBindings || cluster.spec.deletionPolicy === "Delete";
-    if (!needed || finalizers.includes(FINALIZER)) return;
+    if (finalizers.includes(FINALIZER)) return;
     await this.#components.writer.patch(cluster, {
       metadata: { finalizers: [...finalizers, FINALIZER], ...version(cluster) },
     });
@@ -160,6 +174,15 @@ export class Reconciler {
       wrote = true;
     }
     return wrote;
+  }
+
+  /** Somebody has to change something: told where a person looks. It is tried again all the same. */
+  async #refused(
+    memory: Memory,
+    situation: Pick<Situation, "cluster" | "members" | "action"> & { readonly refused: string },
+  ): Promise<void> {
+    await this.#tell(memory, situation.cluster, { do: "Wait", why: situation.refused }, "ApplyRefused");
+    await this.#status(memory, { ...situation, invalid: undefined });
   }
 
   async #carryOut(
@@ -244,7 +267,7 @@ export class Reconciler {
         );
       } catch (error) {
         if (statusCodeOf(error) !== 403 && statusCodeOf(error) !== 422) throw error;
-        const why = text(error, "body", "message") ?? "its storage class does not allow it";
+        const why = apiMessage(error) ?? "its storage class does not allow it";
         await this.#event(
           cluster,
           "Warning",
@@ -255,7 +278,25 @@ export class Reconciler {
     }
   }
 
-  async #status(memory: Memory, situation: Omit<Parameters<typeof statusOf>[0], "nowMs">): Promise<void> {
+  async #missing(
+    cluster: MetaMasterCluster,
+    set: LiveObject | undefined,
+    members: readonly Observed[],
+    memory: Memory,
+  ): Promise<string | undefined> {
+    let why: string | undefined;
+    try {
+      why = await memory.missing.look(cluster, set, members.length);
+    } catch (error) {
+      this.#components.logger.warn({ err: error }, "why pods are missing could not be looked up");
+      return memory.missingTold;
+    }
+    if (why !== undefined && why !== memory.missingTold) await this.#event(cluster, "Warning", "PodsRefused", why);
+    memory.missingTold = why;
+    return why;
+  }
+
+  async #status(memory: Memory, situation: Omit<Situation, "nowMs">): Promise<void> {
     const { writer, wallMs, monotonicMs } = this.#components;
     const { cluster } = situation;
     const status: Status = statusOf({ ...situation, nowMs: wallMs() });
@@ -272,13 +313,13 @@ export class Reconciler {
     const { finalizers = [] } = cluster.metadata;
     if (!finalizers.includes(FINALIZER)) return undefined;
     const { store, writer, logger, ask } = this.#components;
-    const { image, busyMs } = this.#settings;
+    const { image, busyMs, steadyMs } = this.#settings;
     const progress = await deleteStep(cluster, { store, writer, image });
     if (!progress.finished) {
       await this.#tellDeletion(memory, cluster, progress);
       const members = await observe(cluster, store, memory.lag, ask);
       await this.#status(memory, { cluster, members, action: nothing, invalid: undefined, deletion: progress });
-      return busyMs;
+      return progress.failure === undefined ? busyMs : steadyMs;
     }
     const rest = finalizers.filter((each) => each !== FINALIZER);
     try {

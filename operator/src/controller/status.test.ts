@@ -38,6 +38,8 @@ function member(ordinal: number, role: MemberDocument["role"], more: Partial<Mem
       ordinal,
       role,
       mayServe: false,
+      mayFollow: false,
+      troubled: false,
       lagSeconds: 0,
       revision: "r",
       deleting: false,
@@ -56,7 +58,8 @@ function conditions(members: readonly Observed[], action = nothing): Record<stri
   return Object.fromEntries((status.conditions ?? []).map(({ type, status: is, reason }) => [type, `${is} ${reason}`]));
 }
 
-const away = "slot 76 is not durable yet: Could not create log/76: no answer within 5000 ms.";
+const away = "slot 76 is not durable yet: Could not create log/76 in s3://bucket/meta: no answer within 5000 ms.";
+const full = "Could not write to /data/meta/000012.sst: no space is left on the device.";
 
 test.each([
   [
@@ -69,14 +72,47 @@ test.each([
     [member(0, "Primary", { bucketTrouble: away }), member(1, "Standby")],
     {
       Ready: "True AllMembersReady",
-      BucketReachable: "False Unreachable",
+      BucketReachable: "False PrimaryCutOff",
       Replicating: "False NotShipping",
       Degraded: "True MemberFailing",
     },
   ],
   [
+    "nobody reaches the bucket",
+    [member(0, "Primary", { bucketTrouble: away }), member(1, "Standby", { bucketTrouble: away })],
+    { BucketReachable: "False Unreachable" },
+  ],
+  [
+    "slot 403 is not durable yet",
+    [member(0, "Primary", { bucketTrouble: away.replaceAll("76", "403") }), member(1, "Syncing")],
+    { BucketReachable: "False Unreachable" },
+  ],
+  [
+    "the primary's disk is full",
+    [member(0, "Primary", { ship: { durableLagSeconds: 9, trouble: full } }), member(1, "Standby")],
+    { BucketReachable: "True Reachable", Replicating: "False NotShipping" },
+  ],
+  [
+    "nobody is primary, and a standby's disk is full",
+    [member(0, "Standby", { trouble: full }), member(1, "Syncing", { trouble: full })],
+    { BucketReachable: "Unknown Unknown" },
+  ],
+  [
+    "nobody is primary, a standby's disk is full, and another one follows",
+    [member(0, "Standby", { trouble: full }), member(1, "Standby")],
+    { BucketReachable: "True Reachable" },
+  ],
+  [
+    "nobody is primary, and the Secret is missing",
+    [member(0, "Syncing", { trouble: "/etc/metamaster-credentials/AWS_ACCESS_KEY_ID is missing. Give credentials." })],
+    { BucketReachable: "False Denied" },
+  ],
+  [
     "the bucket refuses the primary",
-    [member(0, "Primary", { bucketTrouble: "403 AccessDenied" }), member(1, "Standby")],
+    [
+      member(0, "Primary", { bucketTrouble: "Could not list log/ in s3://bucket/meta: 403 AccessDenied: no" }),
+      member(1, "Standby"),
+    ],
     { BucketReachable: "False Denied" },
   ],
   [
@@ -94,8 +130,67 @@ test.each([
     [member(0, "Primary"), member(1, "Halted", { halt: { reason: "LogGap", remedy: "Bring it back." } })],
     { Ready: "False MembersMissing", Degraded: "True MemberHalted" },
   ],
+  [
+    "the primary is alone",
+    [member(0, "Primary"), member(1, "Syncing")],
+    { Ready: "False MembersMissing", Replicating: "False NoStandby" },
+  ],
+  [
+    "a standby has been far behind since before the operator looked",
+    [member(0, "Primary"), { ...standbyOfUnknownLag(1), lagAtLeast: 301 }],
+    { Replicating: "False Lagging" },
+  ],
+  [
+    "a standby has been behind since before the operator looked, not long ago",
+    [member(0, "Primary"), { ...standbyOfUnknownLag(1), lagAtLeast: 2 }],
+    { Replicating: "True Following" },
+  ],
 ])("%s", (_what, members, expected) => {
   expect(conditions(members)).toMatchObject(expected);
+});
+
+function standbyOfUnknownLag(ordinal: number): Observed {
+  const standby = member(ordinal, "Standby");
+  return { ...standby, member: { ...standby.member, lagSeconds: undefined } };
+}
+
+function message(type: string, members: readonly Observed[], replicas = 2): string | undefined {
+  const of = { ...cluster, spec: { ...cluster.spec, replicas } };
+  const status = statusOf({ cluster: of, members, action: nothing, invalid: undefined, nowMs: 0 });
+  return status.conditions?.find((each) => each.type === type)?.message;
+}
+
+test("scaled to none: ready once all have ended, and a failover before is no matter then", () => {
+  const lastFailover = { to: "meta-0", cause: "LeaseExpired", epoch: 4, time: "1970-01-01T00:00:00.000Z" };
+  const none = {
+    ...cluster,
+    spec: { ...cluster.spec, replicas: 0 },
+    status: { lastFailover: { ...lastFailover, milliseconds: {} } },
+  };
+  const told = (members: readonly Observed[]): readonly string[] =>
+    (statusOf({ cluster: none, members, action: nothing, invalid: undefined, nowMs: 0 }).conditions ?? [])
+      .filter(({ type }) => type === "Ready" || type === "Degraded")
+      .map(({ type, status, reason }) => `${type} ${status} ${reason}`);
+  expect(told([member(0, "Fencing")])).toEqual(["Ready False ScalingToZero", "Degraded True FailoverRecent"]);
+  expect(told([])).toEqual(["Ready True ScaledToZero", "Degraded False AsExpected"]);
+});
+
+test("a primary that alone is cut off from the bucket: who reaches it, and what to do", () => {
+  const cut = { ...member(0, "Primary", { bucketTrouble: away }), pod: { spec: { nodeName: "n-1" } } };
+  const told = message("BucketReachable", [cut, member(1, "Standby"), member(2, "Standby", { trouble: full })], 3);
+  expect(told).toContain(`meta-0: ${away} meta-1 reaches it, so look at the network of its node n-1.`);
+  expect(told).toContain("kubectl delete pod meta-0");
+});
+
+test("who follows, and why nobody does", () => {
+  const [primary, standby] = [member(0, "Primary"), member(1, "Standby")];
+  expect(message("Replicating", [primary], 1)).toBe("No standby is wanted: what meta-0 writes goes to the bucket.");
+  expect(message("Replicating", [primary, standby], 2)).toBe("1 standby follows meta-0.");
+  expect(message("Replicating", [primary, standby], 3)).toBe("1 of 2 standbys follow meta-0.");
+  expect(message("Replicating", [primary], 2)).toMatch(/^Nobody follows meta-0: .*There is no other pod yet\.$/);
+  expect(message("Replicating", [primary, member(1, "Syncing")], 2)).toMatch(/meta-1 is Syncing \(r\)\.$/);
+  const late = { ...standbyOfUnknownLag(1), lagAtLeast: 400.4 };
+  expect(message("Replicating", [primary, late], 2)).toBe("meta-1 is at least 400 s behind");
 });
 
 test("of two that say they are primary the one of the newer epoch is", () => {

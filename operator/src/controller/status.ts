@@ -2,7 +2,6 @@ import {
   conditionTypes,
   type Condition,
   type ConditionType,
-  type conditionReasons,
   type MetaMasterCluster,
   type Status,
 } from "../../../crds/src/index.js";
@@ -10,14 +9,10 @@ import { madeSwitchover, pendingSwitchover } from "../decisions/declared.js";
 import type { Action } from "../decisions/members.js";
 import { RESTARTED_ANNOTATION } from "../objects/rendering.js";
 import { selectorLabels } from "../objects/names.js";
+import { bucketReachable } from "./bucket-condition.js";
 import { silenceOf } from "./failure.js";
 import { primaryAmong, type Observed } from "./observe.js";
-
-type Verdict<T extends ConditionType> = {
-  readonly status: "True" | "False" | "Unknown";
-  readonly reason: keyof (typeof conditionReasons)[T];
-  readonly message: string;
-};
+import type { Verdict } from "./verdict.js";
 
 type Verdicts = { readonly [T in ConditionType]: Verdict<T> };
 
@@ -27,6 +22,10 @@ export interface Situation {
   readonly action: Action;
   /** Of the spec, found by the operator: names the field. */
   readonly invalid: string | undefined;
+  /** An object that the spec asks for can't be made or changed: which, and why. */
+  readonly refused?: string | undefined;
+  /** Why pods that are wanted can't be made. */
+  readonly missing?: string | undefined;
   /** Image of the members' sidecars, where this operator would take another one. */
   readonly outdated?: string | undefined;
   /** Of a resource that is being deleted. */
@@ -114,19 +113,26 @@ function verdictsOf(situation: Situation, primary: Observed | undefined): Verdic
     Ready: ready(situation, primary),
     PrimaryElected: primaryElected(situation, primary),
     Replicating: replicating(situation, primary),
-    BucketReachable: bucketReachable(situation, primary),
+    BucketReachable: bucketReachable(situation.cluster, situation.members, primary),
     Progressing: progressing(situation),
     Degraded: degraded(situation),
   };
 }
 
-function ready({ cluster, members, invalid }: Situation, primary: Observed | undefined): Verdict<"Ready"> {
+function ready(situation: Situation, primary: Observed | undefined): Verdict<"Ready"> {
+  const { cluster, members, invalid, refused } = situation;
   const wanted = cluster.spec.replicas;
-  if (invalid !== undefined) return { status: "False", reason: "SpecInvalid", message: invalid };
-  if (wanted === 0)
+  // What runs goes on, whatever is refused now.
+  const wrong = invalid ?? (members.length === 0 ? refused : undefined);
+  if (wrong !== undefined) return { status: "False", reason: "SpecInvalid", message: wrong };
+  if (wanted === 0 && members.length === 0)
     return { status: "True", reason: "ScaledToZero", message: "No member is wanted; the history is in the bucket." };
+  if (wanted === 0) {
+    const message = `${members.map(describe).join("; ")}. What they wrote is in the bucket once they have ended.`;
+    return { status: "False", reason: "ScalingToZero", message };
+  }
   const count = members.filter(isReady).length;
-  if (primary === undefined) return { status: "False", reason: "NoPrimary", message: whyNoPrimary(members) };
+  if (primary === undefined) return { status: "False", reason: "NoPrimary", message: whyNoPrimary(situation) };
   if (count >= wanted)
     return {
       status: "True",
@@ -134,10 +140,11 @@ function ready({ cluster, members, invalid }: Situation, primary: Observed | und
       message: `${primary.member.name} is primary, ${count - 1} follow.`,
     };
   const missing = members.filter((each) => !isReady(each)).map(describe);
+  const why = [...missing, ...notMade(situation)].join("; ");
   return {
     status: "False",
     reason: "MembersMissing",
-    message: `${count} of ${wanted} members are ready. ${missing.join("; ")}`.trim(),
+    message: `${count} of ${wanted} members are ready. ${why}`.trim(),
   };
 }
 
@@ -151,12 +158,23 @@ function whyOf({ pod, document, failing }: Observed): string {
   return trouble ?? bucketTrouble ?? failing ?? reason ?? silenceOf(pod);
 }
 
+/** Pods that are wanted, and why there are none. */
+function notMade({ missing }: Situation): string[] {
+  return missing === undefined ? [] : [`pods can't be made: ${missing}`];
+}
+
 /** The role of each, and why of one: what keeps all from the bucket is the same for each of them, and long. */
-function whyNoPrimary(members: readonly Observed[]): string {
+function whyNoPrimary(situation: Situation): string {
+  const { cluster, members } = situation;
+  const [none] = notMade(situation);
   const troubled = members.find(isTroubled) ?? members[0];
-  if (troubled === undefined) return "There is no pod yet.";
+  if (troubled === undefined) {
+    const look = `if that stays so, see: kubectl describe statefulset ${cluster.metadata.name}`;
+    return `There is no pod yet; ${none ?? look}`;
+  }
   const roles = members.map(({ member }) => `${member.name} is ${member.role}`).join(", ");
-  return `Nobody is primary: ${roles}. ${troubled.member.name}: ${whyOf(troubled)}`;
+  const also = none === undefined ? "" : `; ${none}`;
+  return `Nobody is primary: ${roles}. ${troubled.member.name}: ${whyOf(troubled)}${also}`;
 }
 
 function isTroubled({ document, failing }: Observed): boolean {
@@ -164,7 +182,8 @@ function isTroubled({ document, failing }: Observed): boolean {
   return (halt ?? trouble ?? bucketTrouble ?? failing) !== undefined;
 }
 
-function primaryElected({ cluster, members }: Situation, primary: Observed | undefined): Verdict<"PrimaryElected"> {
+function primaryElected(situation: Situation, primary: Observed | undefined): Verdict<"PrimaryElected"> {
+  const { cluster, members } = situation;
   if (cluster.spec.replicas === 0 && members.length === 0)
     return { status: "False", reason: "ScaledToZero", message: "No member is wanted." };
   if (primary !== undefined) {
@@ -175,7 +194,7 @@ function primaryElected({ cluster, members }: Situation, primary: Observed | und
     };
   }
   const electing = members.some(({ member }) => ["Syncing", "Standby", "Promoting", "Fencing"].includes(member.role));
-  const message = whyNoPrimary(members);
+  const message = whyNoPrimary(situation);
   return { status: "False", reason: electing ? "Electing" : "NoCandidate", message };
 }
 
@@ -185,31 +204,33 @@ function replicating({ cluster, members }: Situation, primary: Observed | undefi
   if (trouble !== undefined)
     return { status: "False", reason: "NotShipping", message: `${primary.member.name}: ${trouble}` };
   const standbys = members.filter(({ member }) => member.role === "Standby");
+  const wanted = Math.max(0, cluster.spec.replicas - 1);
+  if (standbys.length === 0 && wanted > 0) {
+    return { status: "False", reason: "NoStandby", message: whyNoStandby(primary, members) };
+  }
   const most = secondsOf(cluster.spec.checkpoint.interval);
-  const lagging = standbys.filter(({ member }) => (member.lagSeconds ?? 0) > most);
+  const lagging = standbys.filter((each) => (each.member.lagSeconds ?? each.lagAtLeast ?? 0) > most);
   if (lagging.length > 0) {
-    const names = lagging.map(({ member }) => `${member.name} is ${member.lagSeconds ?? "?"} s behind`).join("; ");
+    const names = lagging.map((each) => `${each.member.name} is ${behind(each)} behind`).join("; ");
     return { status: "False", reason: "Lagging", message: names };
   }
-  return { status: "True", reason: "Following", message: `${standbys.length} standbys follow ${primary.member.name}.` };
+  return { status: "True", reason: "Following", message: whoFollows(primary, standbys.length, wanted) };
 }
 
-function bucketReachable({ cluster, members }: Situation, primary: Observed | undefined): Verdict<"BucketReachable"> {
-  // The primary's word counts: a standby may be cut off by itself.
-  const { document } = primary ?? {};
-  const others = members.flatMap((each) => each.document?.bucketTrouble ?? each.document?.trouble ?? []);
-  const trouble = primary === undefined ? others[0] : (document?.bucketTrouble ?? document?.ship?.trouble);
-  if (trouble !== undefined) {
-    const denied = /denied|credentials|forbidden|\b40[13]\b/i.test(trouble);
-    const { credentials } = cluster.spec.bucket;
-    const from =
-      denied && credentials !== undefined ? ` The credentials come from the Secret ${credentials.secretRef.name}.` : "";
-    return { status: "False", reason: denied ? "Denied" : "Unreachable", message: `${trouble}${from}` };
-  }
-  if (primary === undefined) {
-    return { status: "Unknown", reason: "Unknown", message: "No member says how the bucket is." };
-  }
-  return { status: "True", reason: "Reachable", message: "What the primary writes becomes durable." };
+function whyNoStandby({ member: { name } }: Observed, members: readonly Observed[]): string {
+  const others = members.filter(({ member }) => member.name !== name).map(describe);
+  const why = others.length === 0 ? "There is no other pod yet." : `${others.join("; ")}.`;
+  return `Nobody follows ${name}: if it is lost, another member must restore from the bucket first. ${why}`;
+}
+
+function behind({ member, lagAtLeast }: Observed): string {
+  return member.lagSeconds === undefined ? `at least ${Math.round(lagAtLeast ?? 0)} s` : `${member.lagSeconds} s`;
+}
+
+function whoFollows({ member: { name } }: Observed, count: number, wanted: number): string {
+  if (count === 0) return `No standby is wanted: what ${name} writes goes to the bucket.`;
+  const of = count < wanted ? ` of ${wanted}` : "";
+  return `${count}${of} ${count === 1 && of === "" ? "standby follows" : "standbys follow"} ${name}.`;
 }
 
 function progressing({ cluster, members, action, outdated, deletion }: Situation): Verdict<"Progressing"> {
@@ -234,17 +255,23 @@ function progressing({ cluster, members, action, outdated, deletion }: Situation
   return { status: "False", reason: "Stable", message };
 }
 
-function degraded({ cluster, members, nowMs, invalid, deletion }: Situation): Verdict<"Degraded"> {
+function degraded(situation: Situation): Verdict<"Degraded"> {
+  const { cluster, members, nowMs, invalid, refused, deletion } = situation;
   if (deletion?.failure !== undefined) return { status: "True", reason: "PurgeFailed", message: deletion.failure };
   if (invalid !== undefined) return { status: "True", reason: "MemberFailing", message: invalid };
+  if (refused !== undefined) return { status: "True", reason: "ApplyRefused", message: refused };
   const halted = members.find(({ member }) => member.role === "Halted");
   if (halted !== undefined) return { status: "True", reason: "MemberHalted", message: describe(halted) };
   const failing = members.find(isTroubled);
   if (failing !== undefined)
     return { status: "True", reason: "MemberFailing", message: `${failing.member.name}: ${whyOf(failing)}` };
+  const [none] = notMade(situation);
+  if (none !== undefined) return { status: "True", reason: "MemberFailing", message: none };
   const last = newestFailover(members) ?? cluster.status?.lastFailover;
+  // Of one that is scaled to none nobody looks again when the minutes are over.
   if (
     last !== undefined &&
+    members.length > 0 &&
     ["LeaseExpired", "Evidence"].includes(last.cause) &&
     nowMs - Date.parse(last.time) < FAILOVER_RECENT_MS
   ) {

@@ -6,7 +6,7 @@ import { rollout } from "./rollout.js";
 import { scale } from "./scale.js";
 import { bestTarget, declaredSwitchover, offItsNode } from "./switchover.js";
 
-/** `P0 S1 S2`: role and ordinal; then `~5` seconds behind, `!` cordoned, `%` on a node that is not Ready, `-` deleting, `'` of the template before, `*` may be the one that serves. */
+/** `P0 S1 S2`: role and ordinal; then `~5` seconds behind, `!` cordoned, `%` on a node that is not Ready, `-` deleting, `'` of the template before, `*` may be the one that serves, `=` may follow, `^` troubled. */
 function members(text: string): Member[] {
   const roles: Record<string, Member["role"]> = {
     P: "Primary",
@@ -27,6 +27,8 @@ function members(text: string): Member[] {
         ordinal: Number(ordinal),
         role: roles[role] ?? "Unknown",
         mayServe: marks.includes("*"),
+        mayFollow: marks.includes("="),
+        troubled: marks.includes("^"),
         lagSeconds: marks.includes("?") ? undefined : Number(/~(\d+)/.exec(marks)?.[1] ?? 0),
         revision: marks.includes("'") ? "old" : "new",
         deleting: marks.includes("-"),
@@ -126,6 +128,16 @@ test.each([
   ["P0' H1' S2'", "Wait"],
   ["S0' S1'", "Wait"],
   ["P0' S1' U2", "Wait"],
+  // What keeps it may be what is replaced; who only didn't answer may be well.
+  ["P0' S1' Y2'", "DeletePod m-2"],
+  ["Y0' Y1'", "DeletePod m-0"],
+  ["Y0' Y1-", "Wait"],
+  ["Y0'", "DeletePod m-0"],
+  ["S0'^ Y1", "DeletePod m-0"],
+  ["S0' Y1", "Wait"],
+  ["P0 S1'^ Y2", "Wait"],
+  ["M0' S1'", "Wait"],
+  ["P0' U1'= S2'", "Wait"],
 ])("a rollout under %s: %s", (text, expected) => {
   const wish = { current: members(text).length, revision: "new", maxLagSeconds: 10 };
   expect(said(rollout(members(text), { ...wish, policy: "StandbysFirst" }))).toBe(expected);
@@ -151,7 +163,10 @@ describe("what comes first", () => {
     ["P0! S1 S2", { replicas: 2 }, "Switchover m-1"],
     ["P0 S1' S2", { replicas: 2 }, "SetReplicas 2"],
     ["P0 S1~60 S2'", { switchover: asked }, "DeletePod m-2"],
-    ["P0! S1~60 S2", { switchover: asked }, "Wait"],
+    ["P0 S1~60 S2", { switchover: asked, replicas: 2 }, "SetReplicas 2"],
+    ["S0 S1~60 P2", { switchover: asked, replicas: 2 }, "Wait"],
+    ["P0! S1~60 S2", { switchover: asked }, "Switchover m-2"],
+    ["P0! S1 S2", { switchover: { ...asked, target: "m-7" } }, "Switchover m-1"],
     ["P0! S1! S2!", { replicas: 5 }, "SetReplicas 5"],
     ["P0 P1 S2'", { replicas: 1 }, "Wait"],
   ])("%s, %o: %s", (text, change, expected) => {

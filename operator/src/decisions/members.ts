@@ -8,6 +8,10 @@ export interface Member {
   readonly role: MemberStatus["role"];
   /** What it is isn't known, and it may be the one that serves. */
   readonly mayServe: boolean;
+  /** What it is isn't known; by its own last word it follows, and nothing says that it has ended. */
+  readonly mayFollow: boolean;
+  /** It tells of something that keeps it from going on. */
+  readonly troubled: boolean;
   /** Behind the primary; undefined: not known. */
   readonly lagSeconds: number | undefined;
   /** Of the template that the pod was made from. */

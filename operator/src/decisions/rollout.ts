@@ -18,12 +18,15 @@ export function rollout(members: readonly Member[], { current, revision, policy,
   if (going !== undefined) return wait(`${going.name} is being replaced`);
   if (members.length < current) return wait(`${current - members.length} of ${current} pods are not there yet`);
   const primary = primaryOf(members);
-  const broken = members.find((member) => isOld(member) && member !== primary && isUseless(member));
+  const broken = members.find((member) => isOld(member) && member !== primary && isUseless(member, primary));
   if (broken !== undefined) {
     return { do: "DeletePod", pod: broken.name, why: `it is ${broken.role}, and of the template before` };
   }
   const late = members.find((member) => member !== primary && !follows(member));
-  if (late !== undefined) return wait(`${late.name} is ${late.role}: the next pod is replaced once it follows`);
+  if (late !== undefined) {
+    const is = late.role === "Unknown" ? "does not answer the operator" : `is ${late.role}`;
+    return wait(`${late.name} ${is}: the next pod is replaced once it follows`);
+  }
   if (primary === undefined) return wait("nobody is primary");
   const standby = members
     .filter((member) => member !== primary && isOld(member))
@@ -42,7 +45,11 @@ function oldPrimary(members: readonly Member[], primary: Member, maxLagSeconds: 
   return { do: "Switchover", target: target.name, why: `${primary.name} is of the template before` };
 }
 
-/** It serves nobody and follows nothing, so that nothing is lost if it goes. A halted one keeps its evidence until somebody decides. */
-function isUseless({ role, mayServe }: Member): boolean {
-  return role === "Unknown" && !mayServe;
+/**
+ * It serves nobody and follows nothing, so that nothing is lost if it goes; what keeps it from following may be the very template that is replaced. One that merely didn't answer may be well. A halted one keeps its
+ * evidence until somebody decides.
+ */
+function isUseless({ role, mayServe, mayFollow, troubled }: Member, primary: Member | undefined): boolean {
+  if (role === "Unknown") return !mayServe && !mayFollow;
+  return role === "Syncing" || (role === "Standby" && primary === undefined && troubled);
 }

@@ -9,19 +9,22 @@ import { GROUP, PLURAL, VERSION, type MetaMasterCluster, type Status } from "../
 import { digestOf } from "../objects/digest.js";
 import { FIELD_MANAGER, namespaceOf, type KubeManifest } from "../objects/names.js";
 import { covers } from "./covers.js";
-import { text, type LiveObject } from "./objects.js";
+import { keyOf, text, type LiveObject } from "./objects.js";
+import { Refused, refusedOr, statusCodeOf, whoseElse } from "./refusal.js";
 
 /** Of what was applied last: what is taken out of a manifest must be applied, too, though all that is left stands. */
 const APPLIED = "metamaster.io/applied";
-const REMEMBERED_MAX = 20_000;
 
 /** Every writing of the operator. One try each: who calls it comes again. */
 export class Writer {
   readonly #objects: KubernetesObjectApi;
   readonly #custom: CustomObjectsApi;
   readonly #core: CoreV1Api;
-  /** By UID: of what an apply left, which manifest and which version. The API server may write what was sent in another way (`cpu: 1000m`), or leave it out (`envFrom: []`): `covers` would never hold. */
-  readonly #left = new Map<string, string>();
+  /**
+   * Applied, and nothing changed by it, though it is not what is there: the API server writes it in another way (`cpu: 1000m` is `1`, what is empty is left out), or somebody else adds to it each time. Which
+   * digest, at which version.
+   */
+  readonly #vain = new Map<string, string>();
   /** So many requests that changed, or would have changed, something. */
   writes = 0;
 
@@ -31,28 +34,51 @@ export class Writer {
     this.#core = config.makeApiClient(CoreV1Api);
   }
 
-  /** Server-side apply, unless `live` has it all. True: that changed something. */
+  /** Server-side apply, unless `live` has it all. True: something is another now. `Refused`: it can't be, or it is not ours. */
   async apply(manifest: KubeManifest, live: LiveObject | undefined): Promise<boolean> {
     const digest = digestOf(JSON.stringify(manifest, changeable));
-    if (live !== undefined && text(live, "metadata", "annotations", APPLIED) === digest) {
-      if (covers(live, manifest) || this.#left.get(text(live, "metadata", "uid") ?? "") === left(live, digest))
-        return false;
-    }
+    const which = `${manifest.kind} ${keyOf(manifest)}`;
+    const before = text(live, "metadata", "resourceVersion");
+    const applied = live !== undefined && text(live, "metadata", "annotations", APPLIED) === digest;
+    if (applied && (covers(live, manifest) || this.#vain.get(which) === `${digest} ${before ?? ""}`)) return false;
+    await this.#refuseAnothers(manifest, live);
     const { metadata } = manifest;
     const annotations = { ...metadata.annotations, [APPLIED]: digest };
     const body = { ...manifest, metadata: { ...metadata, annotations } } as unknown as LiveObject;
     this.writes += 1;
-    const result = await this.#objects.patch(
-      body,
-      undefined,
-      undefined,
-      FIELD_MANAGER,
-      true,
-      PatchStrategy.ServerSideApply,
-    );
-    if (this.#left.size >= REMEMBERED_MAX) this.#left.clear();
-    this.#left.set(text(result, "metadata", "uid") ?? "", left(result, digest));
-    return live === undefined || left(live, digest) !== left(result, digest);
+    const answer: unknown = await this.#objects
+      .patch(body, undefined, undefined, FIELD_MANAGER, true, PatchStrategy.ServerSideApply)
+      .catch((error: unknown) => {
+        throw refusedOr(error, manifest);
+      });
+    const after = text(answer, "metadata", "resourceVersion");
+    const changed = live === undefined || after !== before;
+    if (changed) this.#vain.delete(which);
+    else this.#vain.set(which, `${digest} ${after ?? ""}`);
+    return changed;
+  }
+
+  /** What is known is what bears our label: before something is made, it is looked for. Applied by force, and given an owner, another one's would be lost with the resource. */
+  async #refuseAnothers(manifest: KubeManifest, live: LiveObject | undefined): Promise<void> {
+    const there: unknown = live ?? (await this.#read(manifest));
+    const why = there === undefined ? undefined : whoseElse(there, manifest);
+    if (why !== undefined)
+      throw new Refused(manifest, `${why}. It is left as it is: remove it, or give the resource another name.`);
+  }
+
+  async #read(manifest: KubeManifest): Promise<unknown> {
+    const { apiVersion, kind, metadata } = manifest;
+    const { name, namespace } = metadata;
+    try {
+      return await this.#objects.read({
+        apiVersion,
+        kind,
+        metadata: { name, ...(namespace === undefined ? {} : { namespace }) },
+      });
+    } catch (error) {
+      if (statusCodeOf(error) === 404) return undefined;
+      throw refusedOr(error, manifest);
+    }
   }
 
   /** A merge patch of metadata, or of what else is given. */
@@ -89,6 +115,14 @@ export class Writer {
     } catch (error) {
       if (statusCodeOf(error) !== 404) throw error;
     }
+  }
+
+  /** What is in no informer's sight: only if it bears the labels that are given. */
+  async removeLabelled(object: KubeManifest): Promise<void> {
+    const there = await this.#read(object);
+    const labels = Object.entries(object.metadata.labels ?? {});
+    const isOurs = labels.every(([label, value]) => text(there, "metadata", "labels", label) === value);
+    if (there !== undefined && isOurs) await this.remove(object, text(there, "metadata", "uid"));
   }
 
   /** Refused (409) if the resource has changed since it was read. */
@@ -138,10 +172,6 @@ export class Writer {
   }
 }
 
-function left(object: LiveObject, digest: string): string {
-  return `${text(object, "metadata", "resourceVersion") ?? ""} ${digest}`;
-}
-
 /** Without what can't be changed once it is there: it is sent as it stands. */
 function changeable(key: string, value: unknown): unknown {
   return key === "volumeClaimTemplates" ? undefined : value;
@@ -152,9 +182,4 @@ export interface OperatorEvent {
   /** One word for programs. */
   readonly reason: string;
   readonly message: string;
-}
-
-export function statusCodeOf(error: unknown): number | undefined {
-  const code: unknown = typeof error === "object" && error !== null ? Reflect.get(error, "code") : undefined;
-  return typeof code === "number" ? code : undefined;
 }

@@ -1,0 +1,139 @@
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "@jest/globals";
+import { setTimeout as sleep } from "node:timers/promises";
+import { OperatorStage } from "./testing/operator-stage.js";
+
+let stage: OperatorStage;
+
+beforeAll(async () => {
+  stage = await OperatorStage.start();
+}, 30 * 60_000);
+
+afterAll(async () => {
+  await stage?.server.stop();
+});
+
+beforeEach(async () => await stage.begin());
+afterEach(async () => await stage.end());
+
+test("what the API server writes in another way is no change: nothing is written, and a switchover goes on", async () => {
+  const container = {
+    resources: { requests: { cpu: "1000m", memory: "1024Mi" }, limits: { cpu: 1 } },
+    env: [{ name: "EMPTY", value: "" }],
+    command: null,
+    volumeMounts: [],
+  };
+  await stage.apply({ ...stage.template(container, { tolerations: [] }), switchover: { target: `${stage.name}-1` } });
+  await stage.running(2);
+  await stage.until("a switchover is asked for", async () =>
+    JSON.stringify(await stage.get("pod", `${stage.name}-0`)).includes(
+      `"metamaster.io/switchover-to":"${stage.name}-1"`,
+    ),
+  );
+  await sleep(3000);
+  const { writes } = stage.operator.writer;
+  await sleep(5000);
+  expect(stage.operator.writer.writes).toBe(writes);
+});
+
+test("what belongs to somebody else is left alone, and told; once it is gone the resource is made", async () => {
+  const { name } = stage;
+  const account = { apiVersion: "v1", kind: "ServiceAccount", metadata: { name, labels: { app: "another" } } };
+  await stage.server.kubectl(["apply", "-f", "-"], JSON.stringify(account));
+  await stage.apply();
+  await stage.until("it is told", async () => (await stage.condition("Ready")).startsWith("False SpecInvalid"));
+  expect(await stage.condition("Degraded")).toMatch(
+    new RegExp(`^True ApplyRefused ServiceAccount ${name}: one of that name is there already, which the operator did`),
+  );
+  expect(await stage.none("statefulset")).toBe(true);
+  expect((await stage.get("serviceaccount"))["metadata"]).not.toHaveProperty("ownerReferences");
+  expect(await stage.server.kubectl(["get", "events", "-o", "jsonpath={.items[*].reason}"])).toContain("ApplyRefused");
+  await stage.server.kubectl(["delete", "serviceaccount", name]);
+  await stage.running(1);
+  await stage.until("nothing is wrong", async () => (await stage.condition("Degraded")).startsWith("False"));
+});
+
+test("two resources whose objects would have one name: the second is told, the first one's stay", async () => {
+  const { name } = stage;
+  await stage.apply();
+  await stage.running(1);
+  await stage.apply({}, `${name}-primary`);
+  await stage.until("it is told", async () =>
+    (await stage.condition("Degraded", `${name}-primary`)).startsWith(
+      `True ApplyRefused Service ${name}-primary: one of that name belongs to the MetaMasterCluster ${name}.`,
+    ),
+  );
+  const service = await stage.get("service", `${name}-primary`);
+  expect(JSON.stringify(service)).toContain('"metamaster.io/role":"primary"');
+});
+
+test("a template that the API server refuses: which field, where a person looks", async () => {
+  const twice = ["a", "b"].map((value) => ({ name: "TWICE", value }));
+  await stage.apply(stage.template({ env: twice }));
+  await stage.until("it is told", async () => (await stage.condition("Ready")).startsWith("False SpecInvalid"));
+  expect(await stage.condition("Degraded")).toMatch(/^True ApplyRefused StatefulSet .*TWICE/);
+});
+
+test("pods that can't be made: what their controller says of it", async () => {
+  const { name } = stage;
+  await stage.apply();
+  await stage.until("the StatefulSet is there", async () => !(await stage.none("statefulset")));
+  const message = `create Pod ${name}-0 in StatefulSet ${name} failed error: Pod "${name}-0" is invalid: spec.containers[0].image: Required value`;
+  const now = new Date().toISOString().replace(/\.\d+Z$/, "Z");
+  const event = {
+    apiVersion: "v1",
+    kind: "Event",
+    metadata: { name: `${name}.1`, namespace: "default" },
+    involvedObject: { apiVersion: "apps/v1", kind: "StatefulSet", name, namespace: "default" },
+    type: "Warning",
+    reason: "FailedCreate",
+    message,
+    firstTimestamp: now,
+    lastTimestamp: now,
+  };
+  await stage.server.kubectl(["create", "-f", "-"], JSON.stringify(event));
+  await stage.until("it is told", async () => (await stage.condition("Degraded")).includes("image: Required value"));
+  expect(await stage.condition("Ready")).toBe(`False NoPrimary There is no pod yet; pods can't be made: ${message}`);
+  expect(await stage.server.kubectl(["get", "events", "-o", "jsonpath={.items[*].reason}"])).toContain("PodsRefused");
+  await stage.running(3);
+  await stage.until("all is well", async () => (await stage.condition("Degraded")).startsWith("False AsExpected"));
+});
+
+test("a resource whose prefix another one had begins once that one is gone", async () => {
+  const { name } = stage;
+  const bucket = { url: `s3://my-bucket/default/${name}` };
+  await stage.apply({ replicas: 0 });
+  await stage.until("the first is there", async () => !(await stage.none("statefulset")));
+  // Times of creation are whole seconds.
+  await sleep(1100);
+  await stage.apply({ bucket, replicas: 0 }, `${name}b`);
+  await stage.until("it waits", async () =>
+    (await stage.condition("Ready", `${name}b`)).includes("one prefix for one"),
+  );
+  await stage.server.kubectl(["delete", "mmc", name]);
+  await stage.until("it is begun", async () => !(await stage.none("statefulset", `${name}b`)));
+});
+
+test("deleted with its namespace: what no Job can empty any more is told, and ends with Retain", async () => {
+  const { name, server } = stage;
+  const namespace = `${name}-space`;
+  await server.kubectl(["create", "namespace", namespace]);
+  const lease = { apiVersion: "coordination.k8s.io/v1", kind: "Lease", metadata: { name, namespace } };
+  const labels = { "metamaster.io/cluster": name };
+  await server.kubectl(["create", "-f", "-"], JSON.stringify({ ...lease, metadata: { ...lease.metadata, labels } }));
+  const url = `s3://my-bucket/${namespace}/${name}`;
+  await stage.apply({ deletionPolicy: "Delete", replicas: 0, bucket: { url } }, name, namespace);
+  await stage.until("it is made", async () => (await stage.get("statefulset", name, namespace)) !== undefined);
+  await server.kubectl(["delete", "namespace", namespace, "--wait=false"]);
+  await server.kubectl(["delete", "mmc", name, "-n", namespace, "--wait=false"]);
+  await stage.until("it is told", async () =>
+    /^True PurgeFailed .*being terminated.*there only Retain helps/.test(
+      await stage.condition("Degraded", name, namespace),
+    ),
+  );
+  const retain = JSON.stringify({ spec: { deletionPolicy: "Retain" } });
+  await server.kubectl(["patch", "mmc", name, "-n", namespace, "--type=merge", "-p", retain]);
+  const left = async (kind: string): Promise<string> =>
+    await server.kubectl(["get", kind, name, "-n", namespace, "--ignore-not-found", "-o", "name"]);
+  await stage.until("it is gone", async () => (await left("mmc")) === "");
+  expect(await left("lease")).toBe("");
+});
