@@ -71,6 +71,10 @@ test("a template that the API server refuses: which field, where a person looks"
   await stage.apply(stage.template({ env: twice }));
   await stage.until("it is told", async () => (await stage.condition("Ready")).startsWith("False SpecInvalid"));
   expect(await stage.condition("Degraded")).toMatch(/^True ApplyRefused StatefulSet .*TWICE/);
+  await stage.apply(stage.template({}, { volums: [] }));
+  await stage.until("a slip is told", async () =>
+    /^True ApplyRefused StatefulSet .*volums: field not declared/.test(await stage.condition("Degraded")),
+  );
 });
 
 test("pods that can't be made: what their controller says of it", async () => {

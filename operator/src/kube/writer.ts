@@ -1,15 +1,10 @@
-import {
-  CoreV1Api,
-  CustomObjectsApi,
-  KubernetesObjectApi,
-  PatchStrategy,
-  type KubeConfig,
-} from "@kubernetes/client-node";
+import { CoreV1Api, CustomObjectsApi, PatchStrategy, type KubeConfig } from "@kubernetes/client-node";
 import { GROUP, PLURAL, VERSION, type MetaMasterCluster, type Status } from "../../../crds/src/index.js";
 import { digestOf } from "../objects/digest.js";
 import { FIELD_MANAGER, namespaceOf, type KubeManifest } from "../objects/names.js";
 import { covers } from "./covers.js";
 import { keyOf, text, type LiveObject } from "./objects.js";
+import { RawApi } from "./raw-api.js";
 import { Refused, refusedOr, statusCodeOf, whoseElse } from "./refusal.js";
 
 /** Of what was applied last: what is taken out of a manifest must be applied, too, though all that is left stands. */
@@ -17,7 +12,7 @@ const APPLIED = "metamaster.io/applied";
 
 /** Every writing of the operator. One try each: who calls it comes again. */
 export class Writer {
-  readonly #objects: KubernetesObjectApi;
+  readonly #objects: RawApi;
   readonly #custom: CustomObjectsApi;
   readonly #core: CoreV1Api;
   /**
@@ -29,7 +24,7 @@ export class Writer {
   writes = 0;
 
   constructor(config: KubeConfig) {
-    this.#objects = KubernetesObjectApi.makeApiClient(config);
+    this.#objects = config.makeApiClient(RawApi);
     this.#custom = config.makeApiClient(CustomObjectsApi);
     this.#core = config.makeApiClient(CoreV1Api);
   }
@@ -44,10 +39,9 @@ export class Writer {
     await this.#refuseAnothers(manifest, live);
     const { metadata } = manifest;
     const annotations = { ...metadata.annotations, [APPLIED]: digest };
-    const body = { ...manifest, metadata: { ...metadata, annotations } } as unknown as LiveObject;
     this.writes += 1;
-    const answer: unknown = await this.#objects
-      .patch(body, undefined, undefined, FIELD_MANAGER, true, PatchStrategy.ServerSideApply)
+    const answer = await this.#objects
+      .apply({ ...manifest, metadata: { ...metadata, annotations } }, FIELD_MANAGER)
       .catch((error: unknown) => {
         throw refusedOr(error, manifest);
       });
