@@ -4,7 +4,7 @@ import { afterEach, describe, expect, test } from "@jest/globals";
 import { SystemClock } from "../base/system-clock.js";
 import { KubeClient } from "./client.js";
 import { decodeLease, encodeLease } from "./lease-store.js";
-import { allContainersEnded, isHeardFrom } from "./pod-evidence.js";
+import { allContainersEnded, isHeardFrom, mayStartAgain } from "./pod-evidence.js";
 
 const never = new AbortController().signal;
 const lease = { group: "coordination.k8s.io", version: "v1", resource: "leases", namespace: "db", name: "meta" };
@@ -188,6 +188,19 @@ describe("evidence of an end", () => {
     ["Unknown", false],
   ])("a node whose Ready is %s", (status, expected) => {
     expect(isHeardFrom({ status: { conditions: [{ type: "Ready", status }] } })).toBe(expected);
+  });
+
+  const going = { deletionTimestamp: "2026-01-02T03:04:05Z" };
+  test.each([
+    ["one that its kubelet keeps running", {}, { phase: "Running" }, true],
+    ["nothing is said of it", {}, {}, true],
+    ["evicted, or shut down with its node", {}, { phase: "Failed" }, false],
+    ["done", {}, { phase: "Succeeded" }, false],
+    ["being deleted", going, { phase: "Running" }, false],
+    ["being deleted, told before the kubelet knew", { ...going, generation: 2 }, { observedGeneration: 1 }, true],
+    ["being deleted, told since", { ...going, generation: 2 }, { observedGeneration: 2 }, false],
+  ])("a pod that may be started again: %s", (_name, metadata, status, expected) => {
+    expect(mayStartAgain({ metadata, status })).toBe(expected);
   });
 
   test("a node without conditions is not heard from", () => {
