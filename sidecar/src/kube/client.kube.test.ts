@@ -34,6 +34,7 @@ const record = {
   acquireTime: "2026-01-02T03:04:05.678901Z",
   renewTime: "2026-01-02T03:04:05.678002Z",
   transitions: 2,
+  heldBy: ["nonce", "before"],
 };
 
 function leaseResource(name: string) {

@@ -117,7 +117,14 @@ describe("answers become errors that say what to do", () => {
 });
 
 describe("leases", () => {
-  const record = { holder: "u_n", durationMs: 2500, acquireTime: "a", renewTime: "r", transitions: 3 };
+  const record = {
+    holder: "u_n",
+    durationMs: 2500,
+    acquireTime: "a",
+    renewTime: "r",
+    transitions: 3,
+    heldBy: ["n", "m"],
+  };
 
   test("what others put into the object stays, and its version makes the writing conditional", () => {
     const metadata = { name: "meta", resourceVersion: "7", labels: { by: "hand" }, managedFields: [1] };
@@ -125,7 +132,12 @@ describe("leases", () => {
     expect(encodeLease(object, record)).toEqual({
       apiVersion: "coordination.k8s.io/v1",
       kind: "Lease",
-      metadata: { name: "meta", resourceVersion: "7", labels: { by: "hand" } },
+      metadata: {
+        name: "meta",
+        resourceVersion: "7",
+        labels: { by: "hand" },
+        annotations: { "metamaster.io/held-by": "n,m" },
+      },
       spec: {
         strategy: "x",
         holderIdentity: "u_n",
@@ -140,7 +152,7 @@ describe("leases", () => {
 
   test("what is missing is empty, what is wrong is refused", () => {
     const metadata = { resourceVersion: "7" };
-    const nobody = { holder: "", durationMs: 0, acquireTime: "", renewTime: "", transitions: 0 };
+    const nobody = { holder: "", durationMs: 0, acquireTime: "", renewTime: "", transitions: 0, heldBy: [] };
     expect(decodeLease({ metadata }).record).toEqual(nobody);
     expect(decodeLease({ metadata, spec: { holderIdentity: null } }).record).toEqual(nobody);
     for (const spec of [
