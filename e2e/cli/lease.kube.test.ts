@@ -123,6 +123,23 @@ test("the API server away for longer than the lease: the master is stopped, and 
   expect(await keys(url)).toEqual(["first"]);
 });
 
+test("a purge after a kill: by the Lease it is known who wrote last; without it that may be another Kubernetes cluster's primary, and is refused", async () => {
+  const alpha = await serving("alpha");
+  await put(await alpha.masterUrl(), "first", "1");
+  alpha.signal("SIGKILL");
+  await alpha.ended;
+  const kept = JSON.parse(await server.kubectl(["get", "lease", "test", "-o", "json"])) as { metadata: object };
+  await server.kubectl(["delete", "lease", "test"]);
+  const refused = await alpha.cli("purge", "--yes");
+  expect([refused.code, refused.err]).toEqual([1, expect.stringContaining("code: ClusterAlive")]);
+  expect(refused.err).toMatch(/member alpha, who wrote last, .* and there is no Kubernetes Lease here/);
+  const metadata = { ...kept.metadata, resourceVersion: undefined, uid: undefined };
+  await server.kubectl(["create", "-f", "-"], JSON.stringify({ ...kept, metadata }));
+  const purged = await alpha.cli("purge", "--yes");
+  expect([purged.code, purged.err]).toEqual([0, expect.not.stringContaining("error")]);
+  expect(purged.out).toContain("deleted the cluster");
+});
+
 test("what is missing is said: no pod, no UID, no right", async () => {
   const member = await make("alpha");
   const { environment } = member;

@@ -11,6 +11,7 @@ export class MasterContainer {
   readonly #over = new AbortController();
   readonly #running: Promise<void>;
   #child: ChildProcess | undefined;
+  #url = "";
   /** How often it was started. */
   starts = 0;
 
@@ -47,18 +48,28 @@ export class MasterContainer {
 
   async #probe(signal: AbortSignal): Promise<boolean> {
     try {
-      const { status } = await fetch(`${sidecarUrl(this.#member)}/v1/gate`, { signal });
+      const { status } = await fetch(`${this.#sidecar()}/v1/gate`, { signal });
       return status === 200;
     } catch {
       return false;
     }
   }
 
+  /** Where it answered last, if it has ended. */
+  #sidecar(): string {
+    try {
+      this.#url = sidecarUrl(this.#member);
+    } catch {
+      // No sidecar: a kubelet starts a container all the same.
+    }
+    return this.#url;
+  }
+
   #life(): Promise<void> {
     const log = openSync(this.#member.log, "a");
     const child = spawn(process.execPath, [KV_MASTER, "--db", this.#member.database, "--port", "0"], {
       stdio: ["ignore", log, log],
-      env: { ...process.env, METAMASTER_URL: sidecarUrl(this.#member) },
+      env: { ...process.env, METAMASTER_URL: this.#sidecar() },
     });
     closeSync(log);
     this.#child = child;

@@ -137,21 +137,40 @@ test("fenced, it replaces its pod as soon as it may: the missing right is named,
   expect(await keys(await beta.member.masterUrl())).toEqual(["a"]);
 });
 
-test("a pod that was replaced already, under the same name, is left alone", async () => {
+test("a pod that is gone, though nobody has ended what runs in it: it ends in order, and leaves the one alone that has its name by then", async () => {
   const alpha = await run("alpha", "Primary", "60s");
+  await put(await alpha.member.masterUrl(), "a", "1");
   const beta = await run("beta", "Standby", "60s");
   await server.kubectl(["delete", "pod", "alpha", "--force", "--grace-period=0"]);
   const successor = await pods.make("alpha");
+  // Not for the one that is gone.
+  await annotate("alpha", "beta");
   expect(successor).not.toBe(alpha.uid);
-  expect(await alpha.member.cli("switchover", "--to", "beta")).toMatchObject({ code: 0 });
+  expect(await alpha.member.ended).toEqual({ code: 0, signal: null });
+  expect(alpha.member.said).toContain("this pod is gone from Kubernetes");
+  expect(alpha.member.said).not.toContain("switchover to beta");
+  // By its release: the lease is longer than the test waits.
   await beta.member.untilRole("Primary");
+  expect(await keys(await beta.member.masterUrl())).toEqual(["a"]);
+  expect(await pods.uidOf("alpha")).toBe(successor);
+  expect((await pods.annotations("alpha"))[SWITCHOVER_TO]).toBe("beta");
+});
+
+test("neither a refusal nor an API server that is away is taken for a pod that is gone", async () => {
+  const alpha = await run("alpha", "Primary", "60s");
+  await pods.allow(rules.filter(({ verbs }) => !verbs.includes("watch")));
+  await server.crash();
+  await server.boot();
   await until(
-    "it had a try",
-    async () => (alpha.member.said.includes("its pod is replaced, so that its master waits again") ? true : undefined),
+    "it is refused",
+    async () =>
+      /can't be watched.*KubeAccessDenied|KubeAccessDenied.*can't be watched/s.test(alpha.member.said)
+        ? true
+        : undefined,
     () => alpha.member.said.slice(-3000),
   );
-  await put(await beta.member.masterUrl(), "a", "1");
-  expect(await pods.uidOf("alpha")).toBe(successor);
+  await put(await alpha.member.masterUrl(), "a", "1");
+  expect((await alpha.member.status())?.["role"]).toBe("Primary");
 });
 
 /** As a kubelet reports it. */

@@ -34,6 +34,7 @@ const record = {
   acquireTime: "2026-01-02T03:04:05.678901Z",
   renewTime: "2026-01-02T03:04:05.678002Z",
   transitions: 2,
+  heldBy: ["nonce", "before"],
 };
 
 function leaseResource(name: string) {
@@ -123,28 +124,46 @@ test("a watch tells what happens after a version, until it is aborted", async ()
   await expect(later).rejects.toThrow("enough");
 });
 
-test("evidence: a pod whose containers its kubelet called terminated, on a node that is Ready", async () => {
+test("evidence: a pod that is not started again, whose containers its kubelet called terminated, on a node that is Ready", async () => {
   const labels = "metamaster.io/cluster=meta";
   const evidence = new PodEvidence(clientOf(), labels);
   const pod = {
     apiVersion: "v1",
     kind: "Pod",
-    metadata: { name: "meta-0", namespace: "default", labels: { "metamaster.io/cluster": "meta" } },
+    metadata: {
+      name: "meta-0",
+      namespace: "default",
+      labels: { "metamaster.io/cluster": "meta" },
+      // Stays while it is being deleted: no kubelet is there to end it.
+      finalizers: ["metamaster.io/test"],
+    },
     spec: { nodeName: "node-1", containers: [{ name: "master", image: "x" }] },
   };
   await server.kubectl(["apply", "-f", "-"], JSON.stringify(pod));
   const uid = await server.kubectl(["get", "pod", "meta-0", "-o", "jsonpath={.metadata.uid}"]);
   expect(await evidence.hasEnded(uid, never)).toBe(false);
-  await status("pod", "meta-0", {
-    containerStatuses: [containerStatus({ terminated: { exitCode: 137, reason: "Error" } })],
-  });
+  const ended = { containerStatuses: [containerStatus({ terminated: { exitCode: 137, reason: "Error" } })] };
+  await status("pod", "meta-0", { phase: "Running", ...ended });
   await server.kubectl(
     ["apply", "-f", "-"],
     JSON.stringify({ apiVersion: "v1", kind: "Node", metadata: { name: "node-1" } }),
   );
   expect(await evidence.hasEnded(uid, never)).toBe(false);
   await status("node", "node-1", { conditions: [{ type: "Ready", status: "True" }] });
+  // Its node was restarted: the same pod comes back.
+  expect(await evidence.hasEnded(uid, never)).toBe(false);
+  await status("pod", "meta-0", { phase: "Failed" });
   expect(await evidence.hasEnded(uid, never)).toBe(true);
+  await status("pod", "meta-0", { phase: "Running" });
+  expect(await evidence.hasEnded(uid, never)).toBe(false);
+  await server.kubectl(["delete", "pod", "meta-0", "--wait=false"]);
+  const generation = Number(await server.kubectl(["get", "pod", "meta-0", "-o", "jsonpath={.metadata.generation}"]));
+  await status("pod", "meta-0", { ...ended, observedGeneration: generation });
+  expect(await evidence.hasEnded(uid, never)).toBe(true);
+  expect(generation).toBeGreaterThan(1);
+  await status("pod", "meta-0", { observedGeneration: generation - 1 });
+  expect(await evidence.hasEnded(uid, never)).toBe(false);
+  await status("pod", "meta-0", { observedGeneration: generation });
   expect(await evidence.hasEnded("another-uid", never)).toBe(false);
   await status("node", "node-1", { conditions: [{ type: "Ready", status: "Unknown" }] });
   expect(await evidence.hasEnded(uid, never)).toBe(false);

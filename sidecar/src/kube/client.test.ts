@@ -4,7 +4,7 @@ import { afterEach, describe, expect, test } from "@jest/globals";
 import { SystemClock } from "../base/system-clock.js";
 import { KubeClient } from "./client.js";
 import { decodeLease, encodeLease } from "./lease-store.js";
-import { allContainersEnded, isHeardFrom } from "./pod-evidence.js";
+import { allContainersEnded, isHeardFrom, mayStartAgain } from "./pod-evidence.js";
 
 const never = new AbortController().signal;
 const lease = { group: "coordination.k8s.io", version: "v1", resource: "leases", namespace: "db", name: "meta" };
@@ -117,7 +117,14 @@ describe("answers become errors that say what to do", () => {
 });
 
 describe("leases", () => {
-  const record = { holder: "u_n", durationMs: 2500, acquireTime: "a", renewTime: "r", transitions: 3 };
+  const record = {
+    holder: "u_n",
+    durationMs: 2500,
+    acquireTime: "a",
+    renewTime: "r",
+    transitions: 3,
+    heldBy: ["n", "m"],
+  };
 
   test("what others put into the object stays, and its version makes the writing conditional", () => {
     const metadata = { name: "meta", resourceVersion: "7", labels: { by: "hand" }, managedFields: [1] };
@@ -125,7 +132,12 @@ describe("leases", () => {
     expect(encodeLease(object, record)).toEqual({
       apiVersion: "coordination.k8s.io/v1",
       kind: "Lease",
-      metadata: { name: "meta", resourceVersion: "7", labels: { by: "hand" } },
+      metadata: {
+        name: "meta",
+        resourceVersion: "7",
+        labels: { by: "hand" },
+        annotations: { "metamaster.io/held-by": "n,m" },
+      },
       spec: {
         strategy: "x",
         holderIdentity: "u_n",
@@ -140,7 +152,7 @@ describe("leases", () => {
 
   test("what is missing is empty, what is wrong is refused", () => {
     const metadata = { resourceVersion: "7" };
-    const nobody = { holder: "", durationMs: 0, acquireTime: "", renewTime: "", transitions: 0 };
+    const nobody = { holder: "", durationMs: 0, acquireTime: "", renewTime: "", transitions: 0, heldBy: [] };
     expect(decodeLease({ metadata }).record).toEqual(nobody);
     expect(decodeLease({ metadata, spec: { holderIdentity: null } }).record).toEqual(nobody);
     for (const spec of [
@@ -188,6 +200,19 @@ describe("evidence of an end", () => {
     ["Unknown", false],
   ])("a node whose Ready is %s", (status, expected) => {
     expect(isHeardFrom({ status: { conditions: [{ type: "Ready", status }] } })).toBe(expected);
+  });
+
+  const going = { deletionTimestamp: "2026-01-02T03:04:05Z" };
+  test.each([
+    ["one that its kubelet keeps running", {}, { phase: "Running" }, true],
+    ["nothing is said of it", {}, {}, true],
+    ["evicted, or shut down with its node", {}, { phase: "Failed" }, false],
+    ["done", {}, { phase: "Succeeded" }, false],
+    ["being deleted", going, { phase: "Running" }, false],
+    ["being deleted, told before the kubelet knew", { ...going, generation: 2 }, { observedGeneration: 1 }, true],
+    ["being deleted, told since", { ...going, generation: 2 }, { observedGeneration: 2 }, false],
+  ])("a pod that may be started again: %s", (_name, metadata, status, expected) => {
+    expect(mayStartAgain({ metadata, status })).toBe(expected);
   });
 
   test("a node without conditions is not heard from", () => {

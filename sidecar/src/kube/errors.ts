@@ -26,8 +26,10 @@ export function answerError(
   const said = field(body, "message");
   const text = (typeof said === "string" ? said : "").replaceAll(/\s+/g, " ").trim().slice(0, textMax);
   const why = `${status}${text === "" ? "" : ` ${text}`}`;
+  const reason = field(body, "reason");
+  const ofApi = typeof reason === "string" ? { reason } : {};
   const make = (code: string, kind: MetaMasterError["kind"], hint: string, details = {}): MetaMasterError =>
-    new MetaMasterError(code, kind, say(call, why), { hint, details: { status, ...details } });
+    new MetaMasterError(code, kind, say(call, why), { hint, details: { status, ...ofApi, ...details } });
   const { verb, resource } = call;
   switch (status) {
     case 401:
@@ -54,6 +56,11 @@ export function answerError(
   }
   if (status >= 500) return make("KubeUnavailable", "transient", "It is tried again.");
   return make("KubeRequestInvalid", "invalid", "The message says what the API server does not take.");
+}
+
+/** The API server's own word that there is no such object: a proxy, or a server that is not yet up, says 404 of anything. */
+export function isGone(error: unknown): boolean {
+  return error instanceof MetaMasterError && error.code === "KubeNotFound" && error.details["reason"] === "NotFound";
 }
 
 /** Seconds; a date, which would need a common wall clock, is not taken. */

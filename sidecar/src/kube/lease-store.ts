@@ -7,6 +7,8 @@ import type { KubeResource } from "./resource.js";
 
 const durationSecondsMax = 86_400;
 const textMax = 1024;
+/** The API keeps the holder only: whether it was one of this Lease's who wrote last, a purge has to know. */
+const HELD_BY = "metamaster.io/held-by";
 
 /** One Lease of the API (coordination.k8s.io/v1). */
 export class KubeLeases implements LeaseStore {
@@ -53,7 +55,7 @@ export function encodeLease(object: KubeObject, record: LeaseRecord): KubeObject
     ...object,
     apiVersion: "coordination.k8s.io/v1",
     kind: "Lease",
-    metadata: kept,
+    metadata: withHistory(kept, record),
     spec: {
       ...(isObject(before) ? before : {}),
       holderIdentity: record.holder,
@@ -63,6 +65,12 @@ export function encodeLease(object: KubeObject, record: LeaseRecord): KubeObject
       leaseTransitions: record.transitions,
     },
   };
+}
+
+function withHistory(metadata: KubeObject, { heldBy }: LeaseRecord): KubeObject {
+  if (heldBy.length === 0) return metadata;
+  const { annotations } = metadata;
+  return { ...metadata, annotations: { ...(isObject(annotations) ? annotations : {}), [HELD_BY]: heldBy.join(",") } };
 }
 
 /** Throws `KubeAnswerInvalid` where it is no Lease. */
@@ -82,6 +90,7 @@ export function decodeLease(object: KubeObject): StoredLease {
       acquireTime: text(spec["acquireTime"], "acquireTime"),
       renewTime: text(spec["renewTime"], "renewTime"),
       transitions: count(spec["leaseTransitions"], "leaseTransitions"),
+      heldBy: names(field(object, "metadata", "annotations", HELD_BY)),
     },
   };
 }
@@ -90,6 +99,11 @@ function text(value: unknown, name: string): string {
   if (value === undefined || value === null) return "";
   if (typeof value !== "string" || value.length > textMax) throw odd(`has a ${name} that is no text`);
   return value;
+}
+
+/** What somebody else may have made of it names nobody. */
+function names(value: unknown): readonly string[] {
+  return typeof value === "string" ? value.split(",").filter((name) => name !== "") : [];
 }
 
 function count(value: unknown, name: string): number {

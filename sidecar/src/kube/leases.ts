@@ -8,6 +8,8 @@ export interface LeaseRecord {
   readonly acquireTime: string;
   readonly renewTime: string;
   readonly transitions: number;
+  /** The last ones who held it, the newest first, as entries of the log name their writers. */
+  readonly heldBy: readonly string[];
 }
 
 export interface StoredLease {

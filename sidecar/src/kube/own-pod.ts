@@ -1,5 +1,6 @@
 import { hasCode, MetaMasterError } from "../base/errors.js";
 import type { KubeClient } from "./client.js";
+import { isGone } from "./errors.js";
 import { field, isObject } from "./json.js";
 import type { KubeResource } from "./resource.js";
 
@@ -9,6 +10,7 @@ type PodResource = KubeResource & { readonly namespace: string; readonly name: s
 
 export interface PodView {
   readonly annotations: Readonly<Record<string, unknown>>;
+  readonly labels: Readonly<Record<string, unknown>>;
   /** A container besides the init containers was started at least once: from then on the kubelet starts it again without asking the gate. */
   readonly wasStarted: boolean;
   /** The kubelet lets one of these wait before it starts it again. */
@@ -67,22 +69,55 @@ export class OwnPod {
     });
   }
 
-  async look(signal: AbortSignal): Promise<PodView> {
-    return viewOf(await this.#client.get(await this.#resource(signal), signal));
+  /** Undefined: it is gone; another one may have its name. */
+  async look(signal: AbortSignal): Promise<PodView | undefined> {
+    const pod = await this.#read(await this.#resource(signal), signal);
+    return pod === undefined ? undefined : viewOf(pod);
   }
 
-  /** As it is now and whenever it changes, until `signal` aborts or something fails. */
-  async *changes(forMs: number, signal: AbortSignal): AsyncGenerator<PodView> {
+  /** As it is now and whenever it changes, until `signal` aborts or something fails; undefined, and the end, once it is gone. */
+  async *changes(forMs: number, signal: AbortSignal): AsyncGenerator<PodView | undefined> {
     const resource = await this.#resource(signal);
-    const pod = await this.#client.get(resource, signal);
-    yield viewOf(pod);
-    let resourceVersion = versionOf(pod);
     for (;;) {
-      for await (const { object } of this.#client.watch(resource, { resourceVersion, forMs }, signal)) {
+      const pod = await this.#read(resource, signal);
+      if (pod === undefined) {
+        yield undefined;
+        return;
+      }
+      yield viewOf(pod);
+      yield* this.#after(resource, versionOf(pod), forMs, signal);
+    }
+  }
+
+  /** Ends where what is watched is not this pod any longer: it is to be read. */
+  async *#after(
+    resource: PodResource,
+    from: string,
+    forMs: number,
+    signal: AbortSignal,
+  ): AsyncGenerator<PodView | undefined> {
+    for (let resourceVersion = from; ;) {
+      for await (const { type, object } of this.#client.watch(resource, { resourceVersion, forMs }, signal)) {
         resourceVersion = versionOf(object);
+        if (type === "BOOKMARK") continue;
+        if (type === "DELETED" || !this.#isThis(object)) return;
         yield viewOf(object);
       }
     }
+  }
+
+  async #read(resource: PodResource, signal: AbortSignal): Promise<unknown> {
+    try {
+      const pod = await this.#client.get(resource, signal);
+      return this.#isThis(pod) ? pod : undefined;
+    } catch (error) {
+      if (isGone(error)) return undefined;
+      throw error;
+    }
+  }
+
+  #isThis(pod: unknown): boolean {
+    return field(pod, "metadata", "uid") === this.#uid;
   }
 
   async #patch(metadata: Readonly<Record<string, unknown>>, signal: AbortSignal): Promise<void> {
@@ -105,7 +140,7 @@ export class OwnPod {
   async #find(signal: AbortSignal): Promise<string> {
     const { namespace } = this.#client;
     const name = field(
-      (await this.#all(signal)).find((pod) => field(pod, "metadata", "uid") === this.#uid),
+      (await this.#all(signal)).find((pod) => this.#isThis(pod)),
       "metadata",
       "name",
     );
@@ -121,10 +156,12 @@ export class OwnPod {
 
 function viewOf(pod: unknown): PodView {
   const annotations = field(pod, "metadata", "annotations");
+  const labels = field(pod, "metadata", "labels");
   const containers = field(pod, "status", "containerStatuses");
   const statuses: readonly unknown[] = Array.isArray(containers) ? containers : [];
   return {
     annotations: isObject(annotations) ? annotations : {},
+    labels: isObject(labels) ? labels : {},
     wasStarted: statuses.some((each) => wasStarted(each)),
     isBackingOff: statuses.some((each) => field(each, "state", "waiting", "reason") === "CrashLoopBackOff"),
   };

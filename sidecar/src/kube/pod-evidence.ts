@@ -1,11 +1,11 @@
 import type { KubeClient } from "./client.js";
-import { field } from "./json.js";
+import { field, isObject } from "./json.js";
 
 const podsMax = 500;
 
 /**
- * Positive evidence that a pod's containers have ended: its kubelet reported it, and its node is still heard from. A pod object that is gone is no evidence, nor is a
- * node that is silent: both may be cut off, with everything still running.
+ * Positive evidence that a pod's containers have ended for good: its kubelet reported it of a pod that it will not start again, and its node is still heard from. A pod object that is gone is no
+ * evidence, nor is a node that is silent: both may be cut off, with everything still running.
  */
 export class PodEvidence {
   readonly #client: KubeClient;
@@ -22,7 +22,7 @@ export class PodEvidence {
     const pods = { group: "", version: "v1", resource: "pods", namespace };
     const all = await this.#client.list(pods, this.#labels, podsMax, signal);
     const pod = all.find((each) => field(each, "metadata", "uid") === uid);
-    if (pod === undefined || !allContainersEnded(pod)) return false;
+    if (pod === undefined || !allContainersEnded(pod) || mayStartAgain(pod)) return false;
     const node = field(pod, "spec", "nodeName");
     if (typeof node !== "string" || node === "") return false;
     return isHeardFrom(await this.#client.get({ group: "", version: "v1", resource: "nodes", name: node }, signal));
@@ -48,6 +48,21 @@ export function allContainersEnded(pod: unknown): boolean {
     }
   }
   return count > 0;
+}
+
+/**
+ * A kubelet that restarts brings a pod back under the same UID: what it reported before says nothing of what runs now, and the next report may be held up. It starts none again whose phase is a last one, or
+ * that is being deleted, if it knew: newer clusters (1.34) number what a pod is to be, and say which of it a status is about.
+ */
+export function mayStartAgain(pod: unknown): boolean {
+  const { phase, observedGeneration: seen } = asObject(field(pod, "status"));
+  const { deletionTimestamp, generation } = asObject(field(pod, "metadata"));
+  if (typeof seen === "number" && typeof generation === "number" && seen < generation) return true;
+  return phase !== "Succeeded" && phase !== "Failed" && typeof deletionTimestamp !== "string";
+}
+
+function asObject(value: unknown): Readonly<Record<string, unknown>> {
+  return isObject(value) ? value : {};
 }
 
 /** The node controller turns it to Unknown when the kubelet falls silent. */

@@ -22,6 +22,9 @@ export function stampOf(wallMs: number, writing: number): string {
   return `${new Date(wallMs).toISOString().slice(0, -1)}${String(writing % 1000).padStart(3, "0")}Z`;
 }
 
+/** More than take a Lease one after the other before one of them writes an entry. */
+const heldByMax = 32;
+
 export function takenBy(self: Holder, durationMs: number, stamp: string, before: StoredLease | undefined): LeaseRecord {
   return {
     holder: holderText(self),
@@ -29,7 +32,14 @@ export function takenBy(self: Holder, durationMs: number, stamp: string, before:
     acquireTime: stamp,
     renewTime: stamp,
     transitions: before === undefined ? 0 : before.record.transitions + 1,
+    heldBy: historyOf(self, before?.record),
   };
+}
+
+/** With the holder before, who may be of a version that kept no history. */
+function historyOf(self: Holder, before: LeaseRecord | undefined): readonly string[] {
+  const { nonce } = parseHolder(before?.holder ?? "") ?? self;
+  return [...new Set([self.nonce, nonce, ...(before?.heldBy ?? [])])].slice(0, heldByMax);
 }
 
 export function renewed(record: LeaseRecord, durationMs: number, stamp: string): LeaseRecord {

@@ -1,13 +1,18 @@
 import { describe, expect, test } from "@jest/globals";
-import type { StoredLease } from "../kube/leases.js";
+import type { LeaseRecord, StoredLease } from "../kube/leases.js";
+import { leaseLife } from "./lease-life.js";
 import { holderText, parseHolder, released, renewed, stampOf, takenBy } from "./lease-record.js";
 import { seeLease, verdictOf, type LeaseView, type LogSays } from "./lease-view.js";
 
 const self = { uid: "uid-a", nonce: "a2" };
 const settings = { self, leaseMs: 6000, jitter: 0 };
 
+function storing(record: LeaseRecord): StoredLease {
+  return { resourceVersion: "1", record, object: {} };
+}
+
 function lease(holder: string, version = "1", durationMs = 6000): StoredLease {
-  const record = { holder, durationMs, acquireTime: "", renewTime: `r${version}`, transitions: 0 };
+  const record = { holder, durationMs, acquireTime: "", renewTime: `r${version}`, transitions: 0, heldBy: [] };
   return { resourceVersion: version, record, object: {} };
 }
 
@@ -96,6 +101,19 @@ describe("records", () => {
     for (const text of ["", "_", "x", "_n", "u_"]) expect(parseHolder(text)).toBeUndefined();
   });
 
+  test("who held it is remembered, each once, the newest first, and not without end", () => {
+    const again = released(takenBy(self, 6000, "t", lease("uid-b_b1")), "u");
+    const other = takenBy({ uid: "uid-b", nonce: "b1" }, 6000, "t", storing(again));
+    expect(other.heldBy).toEqual(["b1", "a2"]);
+    expect(leaseLife(storing(other))).toEqual({ mark: "uid-b_b1 at t", runs: ["b1", "b1", "a2"] });
+    expect(leaseLife(storing(again))).toEqual({ mark: undefined, runs: ["a2", "b1"] });
+    expect(leaseLife(undefined)).toBeUndefined();
+    let record = other;
+    for (let i = 0; i < 100; i++) record = takenBy({ uid: "u", nonce: `n${i}` }, 6000, "t", storing(record));
+    expect(record.heldBy).toHaveLength(32);
+    expect(record.heldBy[0]).toBe("n99");
+  });
+
   test("no two stamps of a run are alike, and each is a time with microseconds", () => {
     const stamps = [1, 2, 3].map((writing) => stampOf(0, writing));
     expect(new Set(stamps).size).toBe(3);
@@ -104,8 +122,15 @@ describe("records", () => {
 
   test("taking counts a transition, renewing and releasing don't", () => {
     const taken = takenBy(self, 6000, "t", lease("uid-b_b1"));
-    expect(taken).toEqual({ holder: "uid-a_a2", durationMs: 6000, acquireTime: "t", renewTime: "t", transitions: 1 });
-    expect(takenBy(self, 6000, "t", undefined).transitions).toBe(0);
+    expect(taken).toEqual({
+      holder: "uid-a_a2",
+      durationMs: 6000,
+      acquireTime: "t",
+      renewTime: "t",
+      transitions: 1,
+      heldBy: ["a2", "b1"],
+    });
+    expect(takenBy(self, 6000, "t", undefined)).toMatchObject({ transitions: 0, heldBy: ["a2"] });
     expect(renewed(taken, 9000, "u")).toEqual({ ...taken, durationMs: 9000, renewTime: "u" });
     expect(released(taken, "u")).toEqual({ ...taken, holder: "", durationMs: 1000, renewTime: "u" });
   });

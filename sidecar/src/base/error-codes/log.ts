@@ -10,9 +10,9 @@ export const logErrorCodes: ErrorCodes = {
   },
   ClusterAlive: {
     kind: "conflict",
-    meaning: "A cluster is not deleted because a member may still be running.",
+    meaning: "A cluster is not deleted because a member may still be running, here or in another Kubernetes cluster.",
     remedy:
-      "Stop all members first. If you know that none runs, or its data is not wanted: `metamaster purge --even-if-alive`, which fences it before anything is deleted.",
+      "Stop all members first, or let another cluster that uses the prefix keep it (`deletionPolicy: Retain`). If you know that none runs, or its data is not wanted: `metamaster purge --even-if-alive`, which fences it before anything is deleted.",
   },
   ClusterDeleted: {
     kind: "invalid",

@@ -117,8 +117,15 @@ export type Life =
   | "Log"
   /** They hold a lease, which can't be read from here. */
   | "Unknown"
-  /** Reads a mark that changes as long as somebody renews the lease; undefined: nobody holds it. */
-  | ((signal: AbortSignal) => Promise<string | undefined>);
+  /** Undefined: there is no lease. */
+  | ((signal: AbortSignal) => Promise<LeaseLife | undefined>);
+
+export interface LeaseLife {
+  /** Changes as long as somebody renews it; undefined: nobody holds it. */
+  readonly mark: string | undefined;
+  /** Who holds it and who did, by the nonces that entries bear. */
+  readonly runs: readonly string[];
+}
 
 export interface LifeSettings {
   /** A primary shows itself within this, milliseconds. */
@@ -140,10 +147,12 @@ export async function expectNobody(
   signal: AbortSignal,
 ): Promise<void> {
   const read = typeof life === "function" ? life : async () => undefined;
-  const before = await read(signal);
+  const lease = await read(signal);
+  const before = lease?.mark;
   if (saidGoodbye(end, before)) return;
   if (life === "Unknown")
     throw alive(bucket.url, `${lastWords(end)}, and the Kubernetes Lease can't be read from here`);
+  if (typeof life === "function" && mayLiveElsewhere(end, lease)) throw elsewhere(bucket.url, end, lease);
   const untilMs = clock.monotonicMs() + leaseMs;
   for (let leftMs = leaseMs; leftMs > 0; leftMs = untilMs - clock.monotonicMs()) {
     await clock.sleep(Math.min(lookMs, leftMs), signal);
@@ -151,10 +160,27 @@ export async function expectNobody(
     const { objects } = await bucket.list(LOG_PREFIX, { startAfter, limit: 10, signal });
     const newer = objects.find(({ key }) => isOurs(key));
     if (newer !== undefined) throw alive(bucket.url, `${newer.key} was written while this was watched`);
-    const mark = await read(signal);
+    const mark = (await read(signal))?.mark;
     if (mark !== undefined && mark !== before)
       throw alive(bucket.url, `the Kubernetes Lease is being renewed (${mark})`);
   }
+}
+
+/** Elected by another Kubernetes cluster's lease it writes nothing while it is idle: only who wrote last tells. */
+function mayLiveElsewhere({ slot, header }: LogEnd, lease: LeaseLife | undefined): boolean {
+  if (slot < 0 || header?.kind === "release") return false;
+  return header === undefined || lease?.runs.includes(header.writer.nonce) !== true;
+}
+
+function elsewhere(url: string, end: LogEnd, lease: LeaseLife | undefined): MetaMasterError {
+  const last = end.header === undefined ? "" : ` (${headerText(end.header)})`;
+  const why =
+    lease === undefined ? "there is no Kubernetes Lease here" : "never held the Kubernetes Lease here, or long ago";
+  return alive(
+    url,
+    `${lastWords(end)}${last}, and ${why}: it may be an idle primary of another Kubernetes cluster`,
+    "If another Kubernetes cluster uses the prefix, let it keep it: `deletionPolicy: Retain`. Else make sure that none of the members runs anywhere, then delete by hand: `metamaster purge --yes --even-if-alive`.",
+  );
 }
 
 function lastWords({ header, slot }: LogEnd): string {
@@ -167,14 +193,15 @@ function whatWrote({ header, slot }: LogEnd): string {
   return `${what} came into slot ${slot} meanwhile`;
 }
 
-function alive(url: string, why: string): MetaMasterError {
+const STOP =
+  "Stop all members, or let another cluster that uses the prefix keep it. If you know that none runs, or what they write is not wanted: --even-if-alive, which fences them first.";
+
+function alive(url: string, why: string, hint = STOP): MetaMasterError {
   return new MetaMasterError(
     "ClusterAlive",
     "conflict",
     `A member of the cluster in ${url} may be running: ${why}. Nothing was deleted.`,
-    {
-      hint: "Stop all members, or let another cluster that uses the prefix keep it. If you know that none runs, or what they write is not wanted: --even-if-alive, which fences them first.",
-    },
+    { hint },
   );
 }
 

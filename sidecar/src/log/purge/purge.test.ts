@@ -81,7 +81,8 @@ describe("refused, with nothing written", () => {
     const store = new MemoryBucket();
     await fill(store);
     let renewals = 0;
-    const renewing = { life: async () => `m-0 at ${++renewals}` };
+    const { nonce } = header({}).writer;
+    const renewing = { life: async () => ({ mark: `m-0 at ${++renewals}`, runs: [nonce] }) };
     await expect(purgeAll(store, {}, renewing)).rejects.toMatchObject({ code: "ClusterAlive" });
     await fill(store, "heartbeat");
     const crashed = new MemoryBucket();
@@ -92,8 +93,48 @@ describe("refused, with nothing written", () => {
     });
     expect(crashed.entries()).toHaveLength(19);
     // Held for ever by somebody who is dead.
-    await purgeAll(crashed, {}, { life: async () => "m-0 at noon" });
+    await purgeAll(crashed, {}, { life: async () => ({ mark: "m-0 at noon", runs: [nonce] }) });
     expect(await keysIn(crashed)).toHaveLength(4);
+  });
+
+  const stranger = "f".repeat(32);
+  test.each([
+    [
+      "that another Kubernetes cluster's member may have written, the Lease here held",
+      "wal",
+      { mark: "x", runs: [stranger] },
+    ],
+    ["the same, the Lease here released", "claim", { mark: undefined, runs: [stranger] }],
+    ["the same, and no Lease here", "heartbeat", undefined],
+  ] as const)("a last entry %s", async (_what, last, lease) => {
+    const store = new MemoryBucket();
+    await fill(store, last);
+    const { wallTimeMs } = header({});
+    const when = new Date(wallTimeMs).toISOString();
+    const before = store.entries();
+    await expect(purgeAll(store, {}, { life: async () => lease })).rejects.toMatchObject({
+      code: "ClusterAlive",
+      message: expect.stringMatching(
+        new RegExp(`m1, who wrote last, .*\\(${last} of m1, ${when}\\), .*another Kubernetes cluster`),
+      ),
+      hint: expect.stringMatching(/deletionPolicy: Retain.*--even-if-alive/),
+    });
+    expect(store.entries()).toEqual(before);
+    await purgeAll(store, { evenIfAlive: true }, { life: async () => lease });
+    expect(await keysIn(store)).toHaveLength(4);
+  });
+
+  test("a last entry that can't be read", async () => {
+    const store = new MemoryBucket();
+    await fill(store);
+    store.poke(logKey(4), text);
+    const { nonce } = header({}).writer;
+    await expect(purgeAll(store, {}, { life: async () => ({ mark: undefined, runs: [nonce] }) })).rejects.toMatchObject(
+      {
+        code: "ClusterAlive",
+        message: expect.stringContaining("what is in slot 4 can't be read"),
+      },
+    );
   });
 
   test("whoever writes between the look and the fence", async () => {
@@ -109,6 +150,36 @@ describe("refused, with nothing written", () => {
       message: expect.stringContaining("a claim of member m2 came into slot 5"),
     });
   });
+});
+
+const wrote = header({}).writer.nonce;
+const another = "f".repeat(32);
+test.each([
+  ["ended in order, the Lease released", "release", { mark: undefined, runs: [another] }],
+  [
+    "ended in order, and another took the Lease and was killed before its claim",
+    "release",
+    { mark: "x", runs: [another, wrote] },
+  ],
+  ["ended in order, before the Lease was deleted", "release", undefined],
+  ["were killed, the Lease still held", "wal", { mark: "x", runs: [wrote] }],
+  ["were killed, another took the Lease and gave it back", "wal", { mark: undefined, runs: [another, wrote] }],
+  ["were killed, another took the Lease and was killed, too", "wal", { mark: "x", runs: [another, wrote] }],
+  ["were killed when one had claimed only", "claim", { mark: "x", runs: [wrote, another] }],
+] as const)("in Kubernetes nothing is refused where the members %s", async (_how, last, lease) => {
+  const store = new MemoryBucket();
+  await fill(store, last);
+  await purgeAll(store, {}, { life: async () => lease });
+  expect(await keysIn(store)).toHaveLength(4);
+});
+
+test("in Kubernetes nothing is refused where nobody has ever led", async () => {
+  const store = new MemoryBucket();
+  for (const lease of [undefined, { mark: undefined, runs: [] }, { mark: "x", runs: [another] }]) {
+    store.poke(CLUSTER_KEY, encodeCluster(identity));
+    await purgeAll(store, {}, { life: async () => lease });
+    expect(await keysIn(store)).toEqual([]);
+  }
 });
 
 test("nothing is waited for where the last primary said that it ended; else a lease, and what may be under way", async () => {

@@ -1,11 +1,12 @@
 import type { Clock } from "../../base/clock.js";
-import { hasCode, messageOf, messageWithHint, MetaMasterError } from "../../base/errors.js";
+import { messageOf, messageWithHint, MetaMasterError } from "../../base/errors.js";
 import type { Logger } from "../../base/log.js";
 import type { OwnPod } from "../../kube/own-pod.js";
 import type { Gate } from "../../member/gate.js";
 import type { Member } from "../../member/member.js";
 import type { Role } from "../../member/roles.js";
 import type { LoadedConfig } from "../config/load.js";
+import type { PodWatch } from "./pod-watch.js";
 import { ROLE_LABEL } from "./role-label.js";
 
 /** Set on the primary's pod by whoever wants another member (the name of its pod) to be primary. */
@@ -16,7 +17,6 @@ const SWITCHOVER_REFUSED = "metamaster.io/switchover-refused";
 const PAUSE_MS_MIN = 500;
 const PAUSE_MS_MAX = 10_000;
 const OPENED_LOOK_MS = 200;
-const WATCH_MS = 5 * 60_000;
 const SWITCHOVER_MS = 120_000;
 const REASON_LENGTH_MAX = 500;
 
@@ -28,6 +28,7 @@ interface PodParts {
   /** A master ran when this process started: an earlier one had opened the gate. */
   readonly wasLeft: boolean;
   readonly pod: OwnPod;
+  readonly watch: PodWatch;
   readonly config: LoadedConfig["config"];
   readonly clock: Clock;
   readonly logger: Logger;
@@ -35,7 +36,7 @@ interface PodParts {
 
 /** What a member does with its own pod, until `signal` aborts. Never rejects. */
 export async function keepPod(parts: PodParts, signal: AbortSignal): Promise<void> {
-  const works = [again(parts, "this pod can't be watched", heedPod, signal)];
+  const works = [again(parts, "this pod can't be heeded", heedPod, signal)];
   if (parts.config.gate === "HoldStart") {
     works.push(
       again(
@@ -66,9 +67,7 @@ async function again(
       return;
     } catch (error) {
       if (signal.aborted) return;
-      if (!hasCode(error, "KubeWatchExpired")) {
-        logger.warn({ err: error }, `${complaint}, trying again: ${messageWithHint(error)}`);
-      }
+      logger.warn({ err: error }, `${complaint}, trying again: ${messageWithHint(error)}`);
       if (clock.monotonicMs() - sinceMs > PAUSE_MS_MAX) pauseMs = PAUSE_MS_MIN;
       await clock.sleep(pauseMs, signal).catch(() => undefined);
       pauseMs = Math.min(PAUSE_MS_MAX, 2 * pauseMs);
@@ -99,7 +98,7 @@ async function replaceAfterTerm({ member, gate, pod, logger }: PodParts, signal:
  */
 async function replaceOpened(parts: PodParts, signal: AbortSignal): Promise<void> {
   const { member, gate, wasLeft, pod, clock, logger } = parts;
-  if (!wasLeft && !(await pod.look(signal)).wasStarted) return;
+  if (!wasLeft && (await pod.look(signal))?.wasStarted !== true) return;
   for (;;) {
     const { role } = member.roles.state;
     const { primary } = member.status;
@@ -113,9 +112,9 @@ async function replaceOpened(parts: PodParts, signal: AbortSignal): Promise<void
 
 /** The switchovers that are asked for by an annotation, and a master that the kubelet lets wait. */
 async function heedPod(parts: PodParts, signal: AbortSignal): Promise<void> {
-  const { member, pod, logger, isHeld, config } = parts;
+  const { member, pod, logger, isHeld, config, watch } = parts;
   let done: unknown;
-  for await (const { annotations, isBackingOff } of pod.changes(WATCH_MS, signal)) {
+  for await (const { annotations, isBackingOff } of watch.views(signal)) {
     if (isBackingOff && config.gate === "HoldStart" && member.roles.state.role === "Primary" && !isHeld()) {
       logger.warn({}, "the master has ended again and the kubelet lets it wait: its pod is replaced, another may lead");
       await pod.replace(signal);

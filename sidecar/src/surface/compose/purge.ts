@@ -3,6 +3,7 @@ import { inClusterAccess } from "../../kube/access.js";
 import { KubeClient } from "../../kube/client.js";
 import { KubeLeases } from "../../kube/lease-store.js";
 import type { Life } from "../../log/purge/fence.js";
+import { leaseLife } from "../../member/lease-life.js";
 import type { LoadedConfig } from "../config/load.js";
 import { productVersion, type System } from "./system.js";
 
@@ -21,11 +22,7 @@ export async function lifeSigns({ election, cluster }: LoadedConfig["config"], {
     const access = await inClusterAccess(process.env, election.serviceAccount);
     const client = new KubeClient(access, { userAgent: `metamaster/${productVersion()}`, callMs: CALL_MS }, clock);
     const leases = new KubeLeases(client, election.leaseName ?? cluster, {});
-    const life = async (signal: AbortSignal): Promise<string | undefined> => {
-      const { holder = "", renewTime = "" } = (await leases.read(signal))?.record ?? {};
-      return holder === "" ? undefined : `${holder} at ${renewTime}`;
-    };
-    return { life, close: () => client.close() };
+    return { life: async (signal) => leaseLife(await leases.read(signal)), close: () => client.close() };
   } catch (error) {
     if (hasCode(error, "KubeNotInCluster")) return { life: "Unknown", ...none };
     throw error;

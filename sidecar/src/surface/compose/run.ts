@@ -1,6 +1,6 @@
 import { rm, writeFile } from "node:fs/promises";
 import { LinuxProcesses } from "../../base/linux-processes.js";
-import { hasCode, isKind, messageOf, messageWithHint } from "../../base/errors.js";
+import { hasCode, isKind, messageOf, messageWithHint, MetaMasterError } from "../../base/errors.js";
 import { fileError } from "../../base/node-file-errors.js";
 import { Presence, untilAbsent } from "../../base/presence.js";
 import type { Logger } from "../../base/log.js";
@@ -12,6 +12,8 @@ import { tellHalt } from "../../member/halted.js";
 import { haltFor, haltReasonFor, type Halt } from "../../member/halts.js";
 import type { Member } from "../../member/member.js";
 import { RoleBoard } from "../../member/roles.js";
+import { Scope } from "../../member/scope.js";
+import type { OwnPod } from "../../kube/own-pod.js";
 import { DirectoryLock } from "../../replica/directory-lock.js";
 import { LocalFolders } from "../../replica/local-folders.js";
 import type { Progress } from "../../replica/progress.js";
@@ -26,6 +28,7 @@ import { openKubernetes, type Kubernetes } from "./kubernetes.js";
 import type { MasterMaker } from "./master.js";
 import { composeMember, type ComposedMember } from "./member.js";
 import { keepPod } from "./pod.js";
+import { PodWatch } from "./pod-watch.js";
 import { keepRoleLabel } from "./role-label.js";
 import { seed } from "./seed.js";
 import { RunningMember } from "./served.js";
@@ -59,9 +62,11 @@ export async function runMember(parts: RunParts, signal: AbortSignal): Promise<M
   const processes = await LinuxProcesses.open(system.fs, process.pid);
   const presence = await settleIn(parts, folders, nonce, signal);
   if (presence === undefined) return stoppedEarly;
+  const scope = new Scope(signal);
   try {
-    return await runAlone(parts, { kubernetes, nonce, folders, processes }, signal);
+    return await runAlone(parts, { kubernetes, nonce, folders, processes, scope }, scope.signal);
   } finally {
+    scope.close();
     await presence.leave();
   }
 }
@@ -71,11 +76,13 @@ interface Home {
   readonly nonce: string;
   readonly folders: LocalFolders;
   readonly processes: LinuxProcesses;
+  /** Of the run: aborted, it ends in order. */
+  readonly scope: Scope;
 }
 
 async function runAlone(
   parts: RunParts,
-  { kubernetes, nonce, folders, processes }: Home,
+  { kubernetes, nonce, folders, processes, scope }: Home,
   signal: AbortSignal,
 ): Promise<MemberEnd> {
   const { config, system, logger } = parts;
@@ -105,8 +112,9 @@ async function runAlone(
   const besides: Promise<void>[] = [];
   try {
     const master = parts.master.make(await announce(http, config, logger));
-    if (kubernetes !== undefined) {
-      besides.push(keepRoleLabel({ ...system, logger, roles: board, pod: kubernetes.pod }, over.signal));
+    const pod = kubernetes === undefined ? undefined : watchPod(parts, kubernetes, scope);
+    if (pod !== undefined) {
+      besides.push(pod.watch.run(over.signal), keepRoleLabel({ ...system, logger, roles: board, ...pod }, over.signal));
     }
     // A container beside us may run already, beside a member that was killed: what it writes nobody vouches for.
     const wasLeft = gate !== undefined && isHeld();
@@ -127,9 +135,8 @@ async function runAlone(
     served.begin(composed.member, history.cluster.uid, history.store.trouble);
     parts.onComposed(composed.member, master);
     const { member } = composed;
-    if (kubernetes !== undefined && gate !== undefined) {
-      const { pod } = kubernetes;
-      besides.push(keepPod({ ...system, logger, member, gate, isHeld, wasLeft, pod, config }, over.signal));
+    if (pod !== undefined && gate !== undefined) {
+      besides.push(keepPod({ ...system, logger, member, gate, isHeld, wasLeft, ...pod, config }, over.signal));
     }
     return await member.run(signal);
   } finally {
@@ -140,6 +147,20 @@ async function runAlone(
     await rm(httpFile(config.dataDirectory), { force: true });
     await lock.release();
   }
+}
+
+/** Once the pod's object is gone no Service leads here, nobody can ask for anything, and another pod is made: this member ends in order, its tail shipped and its lease released. */
+function watchPod(
+  { system, logger }: RunParts,
+  { pod }: Kubernetes,
+  scope: Scope,
+): { readonly pod: OwnPod; readonly watch: PodWatch } {
+  const onGone = (): void => {
+    const why = "this pod is gone from Kubernetes, and nobody has ended it here";
+    logger.warn({}, `${why}: stopping`);
+    scope.abort(new MetaMasterError("MemberStopped", "transient", why));
+  };
+  return { pod, watch: new PodWatch({ pod, clock: system.clock, logger, onGone }) };
 }
 
 /**
