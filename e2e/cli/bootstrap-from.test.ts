@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -110,6 +110,25 @@ test("a source that is empty is waited for: nothing is begun in its place", asyn
   const found = await keysOf(beta);
   // As much as was durable when it was looked at again.
   expect(rows.slice(0, found.length)).toEqual(found);
+});
+
+test("emptied before anything was in its bucket, the member that is to begin says why it waits; told to, it fetches again", async () => {
+  const { rows } = await clusterA();
+  const beta = make("beta", "b", fromA());
+  beta.startKeyValueMaster();
+  await beta.untilRole("Primary");
+  await beta.end();
+  rmSync(join(root, "b"), { recursive: true });
+  mkdirSync(join(root, "b"));
+  rmSync(beta.database, { recursive: true });
+  const own = join(beta.data, ".metamaster");
+  for (const name of readdirSync(own)) if (name !== "seeded.json") rmSync(join(own, name), { recursive: true });
+  beta.startKeyValueMaster();
+  await untilSays(beta, /held the state of file:.*once.*no database any more.*remove .*seeded\.json/s);
+  expect(await beta.status()).toMatchObject({ role: "Syncing", masterRunning: false, epoch: 0 });
+  rmSync(join(own, "seeded.json"));
+  await beta.untilRole("Primary");
+  expect(await keysOf(beta)).toEqual(rows);
 });
 
 test("databases that are there already are neither overwritten nor taken for the other cluster's", async () => {

@@ -5,7 +5,6 @@ import { field, isObject } from "./json.js";
 import type { LeaseRecord, LeaseStore, StoredLease } from "./leases.js";
 import type { KubeResource } from "./resource.js";
 
-const durationSecondsMax = 86_400;
 const textMax = 1024;
 /** The API keeps the holder only: whether it was one of this Lease's who wrote last, a purge has to know. */
 const HELD_BY = "metamaster.io/held-by";
@@ -80,7 +79,6 @@ export function decodeLease(object: KubeObject): StoredLease {
   const spec = field(object, "spec") ?? {};
   if (!isObject(spec)) throw odd("has no spec");
   const seconds = count(spec["leaseDurationSeconds"], "leaseDurationSeconds");
-  if (seconds > durationSecondsMax) throw odd(`lasts ${seconds} s, more than a day`);
   return {
     resourceVersion,
     object,

@@ -4,8 +4,8 @@ import type { LockBar } from "./lock-bar.js";
 /** Whoever holds a LOCK, or has one open and may yet lock it, and those of `known` that live: with all that lives in their containers. */
 export function victimsOf(known: readonly ProcessInfo[], bar: LockBar, table: ProcessTable): ProcessInfo[] {
   const living = stillThere(known, table.all()).map(({ pid }) => pid);
-  const holders = bar.holders().map(({ pid }) => pid);
-  return containersOf([...living, ...holders, ...table.openers(bar.identities())], table);
+  const { holders, files } = bar.suspects();
+  return containersOf([...living, ...holders.map(({ pid }) => pid), ...table.openers(files)], table);
 }
 
 /** The same processes, not others that got their numbers. */

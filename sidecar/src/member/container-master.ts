@@ -19,7 +19,7 @@ export interface ContainerMasterComponents {
   readonly gate: Gate;
   readonly bar: LockBar;
   readonly table: ProcessTable;
-  readonly guard: ContainerGuard;
+  readonly guard: Pick<ContainerGuard, "extend" | "rest">;
 }
 
 /** How often processes are looked at: the master's while it runs, and those that are to end. */
@@ -127,13 +127,15 @@ export class ContainerMaster implements Master {
     for (;;) {
       const { refused, unbarred } = endAll(this.#living, bar, table);
       const living = this.#victims();
-      const holders = bar.holders();
-      const unseen = living.length === 0 && holders.length === 0 && unbarred === undefined ? bar.heldUnseen() : [];
-      const isGone = living.length === 0 && holders.length === 0 && unseen.length === 0;
+      let { holders } = bar.suspects();
+      const unknown = failureOf(() => (holders = bar.holders()));
+      const isClear = living.length === 0 && holders.length === 0 && unknown === undefined;
+      const unseen = isClear && unbarred === undefined ? bar.heldUnseen() : [];
+      const isGone = isClear && unseen.length === 0;
       if (isGone && unbarred === undefined) break;
       if (clock.monotonicMs() >= untilMs) {
         if (isGone) throw notBarred(unbarred);
-        throw unseen.length > 0 ? heldElsewhere(unseen) : willNotDie(living, holders, withinMs, refused);
+        throw unseen.length > 0 ? heldElsewhere(unseen) : willNotDie(living, holders, withinMs, refused ?? unknown);
       }
       await pause(clock, endLookMs, never);
     }
@@ -201,7 +203,7 @@ export class ContainerMaster implements Master {
     const { table, bar, logger } = this.#components;
     const victims = this.#victims();
     this.#living = victims;
-    const holders = new Set(bar.holders().map(({ pid }) => pid));
+    const holders = new Set(bar.suspects().holders.map(({ pid }) => pid));
     const roots = new Set(rootsOf(victims).map(({ pid }) => pid));
     for (const { pid } of victims) {
       if (!roots.has(pid) && !holders.has(pid)) continue;
@@ -234,7 +236,11 @@ function willNotDie(
   refused: unknown,
 ): MetaMasterError {
   const held = holders.map(({ path, pid }) => `${path} is held by process ${pid}`).join("; ");
-  const what = held === "" ? `processes ${living.map(({ pid }) => pid).join(", ")} live` : held;
+  const lives =
+    living.length === 0
+      ? "it can't be told who has a database open"
+      : `processes ${living.map(({ pid }) => pid).join(", ")} live`;
+  const what = held === "" ? lives : held;
   const why = refused === undefined ? "" : ` (${messageOf(refused)})`;
   return new MetaMasterError("MasterWillNotDie", "transient", `${withinMs} ms after SIGKILL ${what}${why}`, {
     cause: refused,

@@ -1,4 +1,4 @@
-import { isKind, messageOf } from "../base/errors.js";
+import { isKind, messageOf, MetaMasterError } from "../base/errors.js";
 import type { Random } from "../base/random.js";
 import type { StoredLease } from "../kube/leases.js";
 import type { ReadEntry } from "../formats/entry.js";
@@ -6,7 +6,7 @@ import type { Changes } from "./changes.js";
 import type { Candidacy, WatchStart } from "./election.js";
 import { LeaseHold } from "./lease-hold.js";
 import type { LeaseDesk } from "./lease-parts.js";
-import { holderText, parseHolder, takenBy, type Holder } from "./lease-record.js";
+import { holderText, isStranger, parseHolder, takenBy, type Holder } from "./lease-record.js";
 import { againMsOf } from "./lease-times.js";
 import { logIsOlder, seeLease, verdictOf, type LeaseView, type LogSays, type Verdict } from "./lease-view.js";
 import { beginWatch, candidacyOf, pollDelayOf, seeEnd, seeEntry, type LeaseWatch } from "./lease-watch.js";
@@ -57,6 +57,7 @@ export class LeaseCandidate {
   #wantedMs = -Infinity;
   #quietUntilMs = -Infinity;
   #trouble: unknown;
+  #stranger: MetaMasterError | undefined;
 
   /** `before`: what an earlier stint had won and did not use. */
   constructor(parts: CandidateParts, start: WatchStart, before?: Won) {
@@ -103,7 +104,7 @@ export class LeaseCandidate {
 
   /** What is in the way of reading, taking or keeping the lease. */
   get trouble(): unknown {
-    return this.#hold?.trouble ?? this.#trouble;
+    return this.#hold?.trouble ?? this.#trouble ?? this.#stranger;
   }
 
   /** For leadership: ends the stint, and what was won goes to the caller. */
@@ -194,6 +195,7 @@ export class LeaseCandidate {
     const sentMs = desk.clock.monotonicMs();
     const stored = await desk.call("reading the lease", signal, (inner) => desk.store.read(inner));
     const before = this.#view;
+    this.#noteStranger(stored?.record.holder ?? "");
     this.#view = seeLease(before, stored, { sentMs, readMs: desk.clock.monotonicMs() });
     const log = this.#logSays();
     if (this.#view.readAtMs !== before?.readAtMs && log !== undefined && logIsOlder(this.#view, log)) {
@@ -205,6 +207,20 @@ export class LeaseCandidate {
       if (wonMs !== undefined) this.#win(stored, wonMs);
     }
     return stored;
+  }
+
+  /** As long as it renews nobody can lead, and everything else looks well. */
+  #noteStranger(holder: string): void {
+    if (!isStranger(holder)) this.#stranger = undefined;
+    else if (this.#stranger?.details["holder"] !== holder) {
+      this.#stranger = new MetaMasterError(
+        "LeaseForeign",
+        "conflict",
+        `the lease is held by ${holder}, which is no member: nobody can lead as long as it renews it`,
+        { details: { holder }, hint: "Give `election.leaseName` (or the other program's Lease) another name." },
+      );
+      this.#parts.desk.logger.warn({ err: this.#stranger }, this.#stranger.message);
+    }
   }
 
   async #ask(verdict: Extract<Verdict, { may: false }>, signal: AbortSignal): Promise<Candidacy["reason"] | undefined> {

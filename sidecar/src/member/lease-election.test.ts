@@ -152,6 +152,31 @@ describe("what only a lease can do", () => {
     world.close();
   });
 
+  test("another program's lease is waited for as long as it renews it, and told meanwhile", async () => {
+    const world = new LeaseWorld();
+    const stranger = {
+      holder: "controller-7f_0b1c-uuid",
+      durationMs: 5000,
+      acquireTime: "",
+      transitions: 0,
+      heldBy: [],
+    };
+    const a = world.contender("a");
+    a.stand();
+    for (let renewals = 0; renewals < 20; renewals++) {
+      world.server.overwrite({ ...stranger, renewTime: String(renewals) });
+      await world.pass(world.leaseMs / 2);
+      expect(a.election.trouble).toMatchObject({
+        code: "LeaseForeign",
+        message: expect.stringContaining("held by controller-7f_0b1c-uuid"),
+      });
+      expect(a.leads).toBe(false);
+    }
+    await world.until(() => a.leads);
+    expect(a.election.trouble).toBeUndefined();
+    world.close();
+  });
+
   test("while the holder renews nobody asks the cluster for evidence", async () => {
     const { world } = await led();
     await world.pass(20 * world.leaseMs);

@@ -17,6 +17,11 @@ export function parseHolder(text: string): Holder | undefined {
   return at < 1 || at === text.length - 1 ? undefined : { uid: text.slice(0, at), nonce: text.slice(at + 1) };
 }
 
+/** Not as any run of a sidecar names itself: another program elects by the same Lease. */
+export function isStranger(holder: string): boolean {
+  return holder !== "" && !/^.+_[0-9a-f]{32}$/.test(holder);
+}
+
 /** RFC 3339 with microseconds. The last three digits count writings, so that no two of a run are alike, whatever the wall clock does. */
 export function stampOf(wallMs: number, writing: number): string {
   return `${new Date(wallMs).toISOString().slice(0, -1)}${String(writing % 1000).padStart(3, "0")}Z`;

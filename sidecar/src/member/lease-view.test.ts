@@ -56,6 +56,18 @@ describe("may this member take the lease", () => {
     ["held, unchanged for a lease", watched(other, 7000), life, yes("LeaseExpired")],
     ["held with a longer promise", watched(lease("uid-b_b1", "1", 15_000), 15_999), life, unless("Evidence", 16_000)],
     ["held with a longer promise, kept", watched(lease("uid-b_b1", "1", 15_000), 16_000), life, yes("LeaseExpired")],
+    [
+      "held with a promise that nobody gives",
+      watched(lease("uid-b_b1", "1", 1e12), 599_999),
+      life,
+      unless("Evidence", 601_000),
+    ],
+    [
+      "the same, for as long as anybody may promise",
+      watched(lease("uid-b_b1", "1", 1e12), 601_000),
+      life,
+      yes("LeaseExpired"),
+    ],
     ["held with a shorter promise", watched(lease("uid-b_b1", "1", 1000), 6999), life, unless("Evidence", 7000)],
     ["held by a stranger", watched(lease("somebody")), life, unless("Evidence", 7000)],
     ["held by another, the own dead run wrote last", watched(other), own, unless("Evidence", 7000)],

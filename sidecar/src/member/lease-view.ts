@@ -1,6 +1,7 @@
 import type { StoredLease } from "../kube/leases.js";
 import type { Candidacy } from "./election.js";
 import type { LastSeen } from "./lease-watch.js";
+import { leaseMsMax } from "./lease-times.js";
 import { isReleased, parseHolder, type Holder } from "./lease-record.js";
 
 /**
@@ -107,7 +108,7 @@ function reasonOf(last: Exclude<LastSeen["kind"], "Life">): Candidacy["reason"] 
 
 /** The holder's own promise counts where it is longer. */
 function waited(view: LeaseView, { leaseMs, jitter }: ViewSettings): Verdict {
-  const promisedMs = Math.max(leaseMs, view.stored?.record.durationMs ?? 0);
+  const promisedMs = Math.max(leaseMs, Math.min(view.stored?.record.durationMs ?? 0, leaseMsMax));
   const dueMs = view.readAtMs + promisedMs * (1 + jitter * jitterOfLease);
   if (view.lastSameMs === undefined || view.lastSameMs < dueMs) return { may: false, dueMs };
   return { may: true, reason: "LeaseExpired" };

@@ -15,9 +15,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { spawn, type ChildProcess } from "node:child_process";
 import { afterEach, beforeEach, expect, test } from "@jest/globals";
+import { SystemClock } from "../base/system-clock.js";
+import { ContainerMaster } from "./container-master.js";
 import { containersOf, LinuxProcessTable, rootsOf, type ProcessInfo } from "./container-processes.js";
 import { endAll, victimsOf } from "./container-kill.js";
+import { Gate } from "./gate.js";
 import { LockBar } from "./lock-bar.js";
+import { silent } from "./testing/contender.js";
 
 let root: string;
 let path: string;
@@ -132,6 +136,49 @@ test("one database that can't be barred leaves none of the others open", () => {
   ];
   expect(() => new LockBar(databases, join(root, "locks")).raise()).toThrow("EEXIST");
   expect(statSync(lock).isDirectory()).toBe(true);
+});
+
+/** Two databases, of which one's `LOCK` can't be looked at, as on a disk that fails. */
+function halfBlind(): LockBar {
+  const file = join(root, "file");
+  writeFileSync(file, "no directory");
+  mkdirSync(path);
+  writeFileSync(lock, "");
+  const databases = [
+    { name: "other", path: join(file, "below") },
+    { name: "meta", path },
+  ];
+  return new LockBar(databases, join(root, "locks"));
+}
+
+test("a LOCK that can't be looked at keeps nobody alive whose own can", async () => {
+  const blind = halfBlind();
+  const pids = [await opener(lock, true), await opener(lock, false)];
+  expect(() => blind.holders()).toThrow("ENOTDIR");
+  const { victims, unbarred } = endAll([], blind, new LinuxProcessTable());
+  expect(new Set(victims.map((victim) => victim.pid))).toEqual(new Set(pids));
+  expect(unbarred).toBeDefined();
+  await Promise.all(children.map((child) => new Promise((resolve) => child.once("exit", resolve))));
+});
+
+test("and it is not said that all have ended: whoever holds that one is not known", async () => {
+  const blind = halfBlind();
+  await opener(lock, true);
+  const master = new ContainerMaster({
+    clock: new SystemClock(),
+    logger: silent,
+    probe: async () => ({ ok: true, reason: "" }),
+    gate: new Gate(),
+    bar: blind,
+    table: new LinuxProcessTable(),
+    guard: { extend: async () => undefined, rest: () => undefined },
+  });
+  const how = { graceMs: 0, killWithinMs: 200 };
+  await expect(master.stop(how)).rejects.toMatchObject({
+    code: "MasterWillNotDie",
+    message: expect.stringContaining("ENOTDIR"),
+  });
+  expect(blind.suspects().holders).toEqual([]);
 });
 
 test("lowered, the same LOCK is there again: whoever holds it unseen keeps others out; of several the last one", () => {

@@ -22,6 +22,17 @@ export interface BarredDatabase {
   readonly path: string;
 }
 
+/** What looks at one file or folder, and what becomes of its failure. */
+type Look = <T>(work: () => T[]) => T[];
+const strictly: Look = (work) => work();
+const asFarAsCan: Look = (work) => {
+  try {
+    return work();
+  } catch {
+    return [];
+  }
+};
+
 /**
  * Keeps everybody from opening the databases, without holding anything: where RocksDB's `LOCK` file would be stands a directory, on which `DB::Open` fails
  * (docs/decisions/0013). It needs no living process, so it outlives this one. `LOCK` files that were in use when the bar was raised are put on a shelf (same file system):
@@ -69,9 +80,18 @@ export class LockBar {
     for (const each of shelved) unlinkSync(each);
   }
 
-  /** Processes that hold a `LOCK`, be it one on the shelf. */
+  /** Processes that hold a `LOCK`, be it one on the shelf. Throws where that can't be told. */
   holders(): LockHolder[] {
     return holdersOf(this.#locks());
+  }
+
+  /** Whom to end, as far as that can be told: a `LOCK` that can't be looked at (a disk's error) hides those who hold it, and nobody else. */
+  suspects(): { readonly holders: LockHolder[]; readonly files: BigIntStats[] } {
+    const locks = this.#locks(asFarAsCan);
+    return {
+      holders: locks.flatMap((path) => asFarAsCan(() => holdersOf([path]))),
+      files: locks.flatMap((path) => asFarAsCan(() => identityOf(path))),
+    };
   }
 
   /** `LOCK` files that somebody of the machine holds, be it unseen by us. Only while the bar stands, and `holders` is empty. */
@@ -79,22 +99,11 @@ export class LockBar {
     return lockedByAnybody(this.#locks());
   }
 
-  /** `LOCK` files by their identity: a process that has one open may yet lock it. */
-  identities(): BigIntStats[] {
-    return this.#locks().flatMap((path) => {
-      try {
-        return [statSync(path, { bigint: true })];
-      } catch (error) {
-        if (isSystemError(error, "ENOENT")) return [];
-        throw error;
-      }
-    });
-  }
-
-  #locks(): string[] {
+  #locks(look: Look = strictly): string[] {
+    const inPlace = this.#databases.map(({ path }) => join(path, "LOCK"));
     return [
-      ...this.#databases.map(({ path }) => join(path, "LOCK")).filter((path) => !isDirectory(path)),
-      ...this.#shelved(),
+      ...inPlace.flatMap((path) => look(() => (isDirectory(path) ? [] : [path]))),
+      ...look(() => this.#shelved(look)),
     ];
   }
 
@@ -131,12 +140,14 @@ export class LockBar {
   }
 
   /** The ones put aside last come first. */
-  #shelved(): string[] {
+  #shelved(look: Look = strictly): string[] {
     if (!existsSync(this.#shelf)) return [];
     const files = readdirSync(this.#shelf).flatMap((name) => {
       const path = join(this.#shelf, name);
-      const stat = lstatSync(path, { bigint: true, throwIfNoEntry: false });
-      return stat?.isFile() === true ? [{ path, changed: stat.ctimeNs }] : [];
+      return look(() => {
+        const stat = lstatSync(path, { bigint: true, throwIfNoEntry: false });
+        return stat?.isFile() === true ? [{ path, changed: stat.ctimeNs }] : [];
+      });
     });
     return files.toSorted((a, b) => (a.changed > b.changed ? -1 : 1)).map(({ path }) => path);
   }
@@ -145,6 +156,12 @@ export class LockBar {
   #nameOf(shelved: string): string {
     return basename(shelved).replace(/-\d+$/, "");
   }
+}
+
+/** By it a process is found that has the file open, and may yet lock it. */
+function identityOf(path: string): BigIntStats[] {
+  const stat = statSync(path, { bigint: true, throwIfNoEntry: false });
+  return stat === undefined ? [] : [stat];
 }
 
 /**

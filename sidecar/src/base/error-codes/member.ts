@@ -23,6 +23,12 @@ export const memberErrorCodes: ErrorCodes = {
     meaning: "This member is no longer primary; what was asked for can't be confirmed.",
     remedy: "Ask the new primary: `metamaster status` says who it is.",
   },
+  LeaseForeign: {
+    kind: "conflict",
+    meaning: "The Kubernetes Lease by which this cluster elects is held by another program.",
+    remedy:
+      "Give `election.leaseName` a name of its own, the same on all members (on Kubernetes it is the resource's name: rename the other program's Lease).",
+  },
   LeaseTaken: {
     kind: "fenced",
     meaning: "The Kubernetes Lease is held by another member, or by nobody, though this member had it.",

@@ -25,6 +25,13 @@ export const replicaErrorCodes: ErrorCodes = {
     meaning: "What the master had written is not known to be durable; the message says why.",
     remedy: "Do not acknowledge it. Ask again; if the reason stays, `metamaster status` shows it too.",
   },
+  BootstrapEmptied: {
+    kind: "transient",
+    meaning:
+      "This cluster is to begin with what this member fetched from another one (`bootstrapFrom`), but its directory was emptied since.",
+    remedy:
+      "Put the databases back, or remove `.metamaster/seeded.json` to have the other cluster's state fetched again. Nobody else may begin the history.",
+  },
   BootstrapSourceUnusable: {
     kind: "transient",
     meaning: "The other cluster's state, with which this one is to begin (`bootstrapFrom`), can't be restored.",

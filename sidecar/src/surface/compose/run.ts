@@ -287,7 +287,7 @@ async function untilReached(
       const pauseMs = Math.min(PAUSE_MS_MAX, STEP_MS * tries);
       logger.warn(
         { err: error, tries },
-        `${hasCode(error, "BootstrapSourceUnusable") ? "the history can't begin yet" : "the bucket can't be reached yet"}: ${messageOf(error)}`,
+        `${["BootstrapSourceUnusable", "BootstrapEmptied"].some((code) => hasCode(error, code)) ? "the history can't begin yet" : "the bucket can't be reached yet"}: ${messageOf(error)}`,
       );
       try {
         await system.clock.sleep(pauseMs, signal);

@@ -86,9 +86,12 @@ async function isWanted({ config, system, source, folders, own }: Seeding, signa
   const { fs } = system;
   if (source.member !== config.member) return false;
   const state = await new StateStore(fs, new LocalFolders(config.dataDirectory)).read();
-  if (state.found !== "none" || (await fs.stat(folders.seeded)) !== undefined) return false;
-  if (await hasHistory(own, signal)) return false;
+  if (state.found !== "none" || (await hasHistory(own, signal))) return false;
   const taken = await firstFile(fs, layoutOf(config));
+  if ((await fs.stat(folders.seeded)) !== undefined) {
+    if (taken !== undefined) return false;
+    throw emptied(source, folders);
+  }
   if (taken === undefined) return true;
   throw new MetaMasterError(
     "AdoptionRefused",
@@ -209,6 +212,19 @@ async function merge(fs: FileSystem, from: string, to: string): Promise<void> {
     }
   }
   await fs.syncDirectory(to);
+}
+
+/** Nobody else may begin the history, and fetched again by itself it would be without what was written meanwhile, unasked. */
+function emptied({ url }: Source, { seeded }: SeedFolders): MetaMasterError {
+  return new MetaMasterError(
+    "BootstrapEmptied",
+    "transient",
+    `This directory held the state of ${url} once, to begin this cluster with, says ${seeded}; but it has no database any more, and nothing of it is in the bucket.`,
+    {
+      hint: `Put the databases back; or, if what was written to them is not wanted, remove ${seeded}: the state of ${url} is fetched again then. It is looked at again by itself.`,
+      details: { path: seeded, url },
+    },
+  );
 }
 
 function itself({ url }: Source): MetaMasterError {

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import { leaseMsMax } from "../../member/lease-times.js";
 import { parseAddress, parseListenAddress, type Address } from "./address.js";
 import {
   choice,
@@ -237,7 +238,7 @@ export const configSchema = z.strictObject({
         "15s",
         {
           min: SECOND,
-          max: 10 * MINUTE,
+          max: leaseMsMax,
         },
       ),
       renewDeadline: optionalDuration(
