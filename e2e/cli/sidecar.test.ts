@@ -127,7 +127,7 @@ test("a sidecar that was killed and does not come back: its watchdog ends the ma
 test("a watchdog that was killed is missed at once and found again; the master lives on, and another watchdog watches it", async () => {
   const a = await primary("alpha", { lease: "30s" });
   a.watchdog.signal("SIGKILL");
-  await a.watchdog.isHeard();
+  await a.watchdog.isHeardAgain();
   expect(a.member.said).toContain("the watchdog is gone");
   await write(a.member, "b");
   expect([a.master.pid, a.master.starts]).toEqual([a.pid, 1]);
@@ -303,6 +303,7 @@ asRoot(
     await write(a.member, "a");
     await a.master.stop();
     await a.member.stop();
+    await a.watchdog.end();
     const left = await masterWithoutSidecar(a.member);
     try {
       const before = filesOf(a.member.database);
@@ -328,6 +329,7 @@ asRoot(
     );
     // It doesn't see the master of the test either: another one must.
     await a.member.end();
+    a.watchdog.start();
     a.member.startSidecar();
     masterOf(a.member);
     expect(await rowsOf(a.member)).toEqual(["a"]);

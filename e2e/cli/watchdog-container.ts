@@ -42,12 +42,11 @@ export class WatchdogContainer {
     return child?.exitCode ?? null;
   }
 
-  /** It and its sidecar have found each other. */
-  async isHeard(times = 1): Promise<void> {
-    const count = (): number => this.#member.said.split("the watchdog is there").length - 1;
+  /** Its sidecar missed it, and has found another one. */
+  async isHeardAgain(): Promise<void> {
     await until(
-      "the sidecar hears its watchdog",
-      async () => (count() >= times ? true : undefined),
+      "the sidecar hears its watchdog again",
+      async () => (this.#member.said.includes("the watchdog is there again") ? true : undefined),
       () => this.#member.said,
     );
   }

@@ -37,7 +37,9 @@ export class ContainerGuard {
   #untilMs = -Infinity;
   /** Not answered yet, the first one first. */
   #said: Said[] = [];
+  /** It is not there. */
   #why = "";
+  #wasThere = false;
 
   /** `met`: told of the watchdog's process, and of its end. */
   constructor(link: GuardLink, clock: Clock, logger: Logger, met: (pid: number | undefined) => void = () => undefined) {
@@ -64,7 +66,12 @@ export class ContainerGuard {
     this.join();
     this.#spoke = true;
     this.#wantedMs = deadlineMs;
-    this.#tell();
+    try {
+      this.#tell();
+    } catch (error) {
+      // Not told, not acknowledged: the master ends where it was to end before.
+      this.#logger.error({ err: error }, `the watchdog can't be told that leadership goes on: ${messageOf(error)}`);
+    }
   }
 
   /** Resolves once a deadline that is as late was acknowledged, or nobody is to run any more; rejects with `MasterStartFailed` where no answer comes. */
@@ -104,26 +111,29 @@ export class ContainerGuard {
   }
 
   async #keep(over: AbortSignal): Promise<void> {
-    let complained = false;
     while (!over.aborted) {
       try {
         const stream = await this.#link();
-        if (complained) this.#logger.info({}, "the watchdog is there again");
-        complained = false;
+        if (this.#why !== "") this.#logger.info({}, `the watchdog is there${this.#wasThere ? " again" : ""}`);
+        this.#why = "";
+        this.#wasThere = true;
         await this.#serve(stream);
-        this.#why = "its connection ended";
+        this.#miss("its connection ended");
       } catch (error) {
-        this.#why = messageOf(error);
+        this.#miss(messageOf(error));
       }
-      if (over.aborted) return;
-      if (!complained) {
-        const rest =
-          this.#wantedMs === undefined ? "" : "; the master is ended unless it is back before the lease's end";
-        this.#logger.error({}, `the watchdog is gone, waiting for it${rest}: ${this.#why}`);
-      }
-      complained = true;
       await pause(this.#clock, againMs, over);
     }
+  }
+
+  /** Said once, until it is there again. */
+  #miss(why: string): void {
+    if (this.#why === "" && !this.#over.signal.aborted) {
+      const rest = this.#wantedMs === undefined ? "" : "; the master is ended unless it is back before the lease's end";
+      if (this.#wasThere) this.#logger.error({}, `the watchdog is gone, waiting for it${rest}: ${why}`);
+      else this.#logger.info({}, `the watchdog is not there yet, waiting for it: ${why}`);
+    }
+    this.#why = why;
   }
 
   /** Until the connection ends. */
