@@ -324,7 +324,7 @@ asRoot(
     }
     await until(
       "it goes on by itself",
-      async () => (a.member.said.includes("Syncing -> Standby: the disk is Ahead") ? true : undefined),
+      async () => (a.member.said.includes("Syncing -> Standby: the disk is ahead") ? true : undefined),
       () => a.member.said,
     );
     // It doesn't see the master of the test either: another one must.
