@@ -3,6 +3,8 @@ import { duration, label, opaque, quantity, relativePath, rules, section, size, 
 
 /** Of the container that the operator adds. */
 export const SIDECAR_CONTAINER = "metamaster";
+/** Ends the master when the sidecar can't: a container beside it, so that what kills one leaves the other. */
+export const WATCHDOG_CONTAINER = "metamaster-watchdog";
 export const MEMBERS_MAX = 99;
 
 const secretRef = z
@@ -257,6 +259,9 @@ const sidecar = section("The container that replicates.", {
   image: z.string().min(1).max(512).optional().meta({ description: "Default: the operator's own image." }),
   imagePullPolicy: z.enum(["Always", "IfNotPresent", "Never"]).optional().meta({ description: "As in a container." }),
   resources: opaque("As in a container.").optional(),
+  watchdogResources: opaque(
+    "Of the watchdog's container, as in a container: some 50 MB are in use, most of it the program's file. Default: small requests, no limits.",
+  ).optional(),
   logLevel: z.enum(["Debug", "Info", "Warn", "Error"]).default("Info").meta({ description: "What is logged." }),
 });
 
@@ -348,8 +353,8 @@ export const spec = z
           "template.spec.containers has no container with the name of masterContainer: name the master's container so, or set masterContainer",
       },
       {
-        rule: `!self.template.spec.containers.exists(c, c.name == '${SIDECAR_CONTAINER}')`,
-        message: `the container name ${SIDECAR_CONTAINER} is the sidecar's, which the operator adds: name yours otherwise`,
+        rule: `!self.template.spec.containers.exists(c, c.name in ['${SIDECAR_CONTAINER}', '${WATCHDOG_CONTAINER}'])`,
+        message: `the container names ${SIDECAR_CONTAINER} and ${WATCHDOG_CONTAINER} are the sidecar's and its watchdog's, which the operator adds: name yours otherwise`,
       },
     ),
   });

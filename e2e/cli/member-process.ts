@@ -107,6 +107,11 @@ export class MemberProcess {
     this.#launch("run", "--config", this.config, "--", ...command);
   }
 
+  /** Where the watchdog of its pod listens. */
+  get watchdogSocket(): string {
+    return join(this.directory, "watchdog.sock");
+  }
+
   /** Beside a master that somebody else starts. */
   startSidecar(): void {
     this.#launch("sidecar", "--config", this.config);

@@ -6,35 +6,43 @@ import { afterEach, beforeEach, expect, jest, test } from "@jest/globals";
 import { keys, put } from "./key-value.js";
 import { gone, MasterContainer, sidecarUrl } from "./master-container.js";
 import { KV_MASTER, MemberProcess, METAMASTER, until, type MemberOptions } from "./member-process.js";
+import { WatchdogContainer } from "./watchdog-container.js";
 
 jest.setTimeout(180_000);
 
 let root: string;
 let members: MemberProcess[];
 let containers: MasterContainer[];
+let watchdogs: WatchdogContainer[];
 
 beforeEach(() => {
   root = mkdtempSync(join(tmpdir(), "metamaster-e2e-sidecar-"));
   members = [];
   containers = [];
+  watchdogs = [];
 });
 
 afterEach(async () => {
   for (const container of containers) await container.end();
   for (const member of members) await member.end();
+  for (const watchdog of watchdogs) await watchdog.end();
   rmSync(root, { recursive: true, force: true });
 });
 
 interface Pod {
   readonly member: MemberProcess;
   readonly master: MasterContainer;
+  readonly watchdog: WatchdogContainer;
 }
 
 function pod(name: string, more: Partial<MemberOptions> = {}): Pod {
   const member = new MemberProcess({ name, root, ...more });
   members.push(member);
+  member.environment = { METAMASTER_WATCHDOG_SOCKET: member.watchdogSocket };
+  const watchdog = new WatchdogContainer(member);
+  watchdogs.push(watchdog);
   member.startSidecar();
-  return { member, master: masterOf(member) };
+  return { member, master: masterOf(member), watchdog };
 }
 
 function masterOf(member: MemberProcess): MasterContainer {
@@ -93,18 +101,110 @@ test("a sidecar that stands still beyond its lease: the watchdog ends the master
   expect(await keys(await b.member.masterUrl())).toEqual(["a", "b"]);
 });
 
-test("a sidecar that was killed ends, once it is back, the master that ran on, and ships what that wrote", async () => {
-  const a = pod("alpha");
-  await a.member.untilRole("Primary");
-  await write(a.member, "a");
-  const { pid } = a.master;
+/** A primary with a row, and the process of its master. */
+async function primary(name: string, more: Partial<MemberOptions> = {}): Promise<Pod & { readonly pid: number }> {
+  const found = pod(name, more);
+  await found.member.untilRole("Primary");
+  await write(found.member, "a");
+  const { pid } = found.master;
   if (pid === undefined) throw new Error("no master");
+  return { ...found, pid };
+}
+
+const isBarred = (member: MemberProcess): boolean => statSync(join(member.database, "LOCK")).isDirectory();
+
+test("a sidecar that was killed and does not come back: its watchdog ends the master, long before the lease is over; back again it ships what that wrote", async () => {
+  const a = await primary("alpha", { lease: "60s" });
   a.member.signal("SIGKILL");
+  await gone(a.pid);
+  expect(isBarred(a.member)).toBe(true);
   await a.member.ended;
   a.member.startSidecar();
-  await gone(pid);
   expect(await rowsOf(a.member)).toEqual(["a"]);
   await write(a.member, "b");
+});
+
+test("a watchdog that was killed is missed at once and found again; the master lives on, and another watchdog watches it", async () => {
+  const a = await primary("alpha", { lease: "30s" });
+  a.watchdog.signal("SIGKILL");
+  await a.watchdog.isHeardAgain();
+  expect(a.member.said).toContain("the watchdog is gone");
+  await write(a.member, "b");
+  expect([a.master.pid, a.master.starts]).toEqual([a.pid, 1]);
+  a.member.signal("SIGKILL");
+  await gone(a.pid);
+});
+
+test.each(["SIGKILL", "SIGSTOP"] as const)(
+  "a watchdog that ends by %s and is not back before the lease's end: the sidecar ends the master, and another member leads",
+  async (signal) => {
+    const a = await primary("alpha");
+    const b = pod("beta");
+    await b.member.untilRole("Standby");
+    if (signal === "SIGKILL") await a.watchdog.end();
+    else a.watchdog.signal(signal);
+    await gone(a.pid);
+    expect(isBarred(a.member)).toBe(true);
+    expect(a.member.said).toContain("has not acknowledged that leadership goes on");
+    // It tries again in place for as long as it may, and in vain: no gate is opened without a watchdog.
+    await a.master.stop();
+    await a.member.stop();
+    expect(await rowsOf(b.member)).toEqual(["a"]);
+  },
+);
+
+test("sidecar and watchdog are killed at one stroke, and only the watchdog comes back: it ends the master, and another member leads", async () => {
+  const a = await primary("alpha");
+  const b = pod("beta");
+  await b.member.untilRole("Standby");
+  a.member.signal("SIGKILL");
+  await a.watchdog.end();
+  await a.member.ended;
+  process.kill(a.pid, 0);
+  a.watchdog.start();
+  await gone(a.pid);
+  expect(isBarred(a.member)).toBe(true);
+  expect(await rowsOf(b.member)).toEqual(["a"]);
+});
+
+test("sidecar and watchdog are killed at one stroke, and only the sidecar comes back: it ends the master, and none is let in again without a watchdog", async () => {
+  const a = await primary("alpha");
+  a.member.signal("SIGKILL");
+  await a.watchdog.end();
+  await a.member.ended;
+  a.member.startSidecar();
+  await gone(a.pid);
+  await until(
+    "it says why no master is started",
+    async () => (a.member.said.includes("can't run without a watchdog") ? true : undefined),
+    () => a.member.said,
+  );
+  expect(isBarred(a.member)).toBe(true);
+  a.watchdog.start();
+  expect(await rowsOf(a.member)).toEqual(["a"]);
+});
+
+test("a watchdog whose pod is deleted ends by itself once its sidecar has, and not before", async () => {
+  const a = await primary("alpha", { lease: "60s" });
+  const ended = a.watchdog.stop();
+  await write(a.member, "b");
+  await a.master.stop();
+  await a.member.stop();
+  expect(await ended).toBe(0);
+});
+
+test("without a watchdog of its own the sidecar starts one as a child, and says what that is worth", async () => {
+  const member = new MemberProcess({ name: "alpha", root });
+  members.push(member);
+  member.startSidecar();
+  const master = masterOf(member);
+  await member.untilRole("Primary");
+  await write(member, "a");
+  expect(member.said).toContain("may end with it");
+  const { pid } = master;
+  if (pid === undefined) throw new Error("no master");
+  member.signal("SIGKILL");
+  await gone(pid);
 });
 
 test("a master that crashed is started in place, and opens its database as soon as its tail is shipped", async () => {
@@ -203,6 +303,7 @@ asRoot(
     await write(a.member, "a");
     await a.master.stop();
     await a.member.stop();
+    await a.watchdog.end();
     const left = await masterWithoutSidecar(a.member);
     try {
       const before = filesOf(a.member.database);
@@ -223,11 +324,12 @@ asRoot(
     }
     await until(
       "it goes on by itself",
-      async () => (a.member.said.includes("Syncing -> Standby: the disk is Ahead") ? true : undefined),
+      async () => (a.member.said.includes("Syncing -> Standby: the disk is ahead") ? true : undefined),
       () => a.member.said,
     );
     // It doesn't see the master of the test either: another one must.
     await a.member.end();
+    a.watchdog.start();
     a.member.startSidecar();
     masterOf(a.member);
     expect(await rowsOf(a.member)).toEqual(["a"]);

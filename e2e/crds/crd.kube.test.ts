@@ -87,6 +87,11 @@ describe("what is wrong is refused at apply, with what to do", () => {
       { "spec.template.spec.containers": [container("master"), container("metamaster")] },
       /which the operator adds/,
     ],
+    [
+      "a second watchdog",
+      { "spec.template.spec.containers": [container("master"), container("metamaster-watchdog")] },
+      /which the operator adds/,
+    ],
     ["no container at all", { "spec.template.spec.containers": [] }, /should have at least 1 items/],
     ["no database", { "spec.databases": [] }, /should have at least 1 items/],
     [

@@ -2,8 +2,10 @@ import { expect } from "@jest/globals";
 import type { Cluster, ClusterNode } from "../cluster/cluster.js";
 import { waitFor } from "../cluster/wait.js";
 import { accessKey, secretKey, type StoreServer } from "../servers/server.js";
-import { writing } from "./client.js";
+import { writing, type Client } from "./client.js";
 import { MASTER_IMAGE } from "./images.js";
+import { killIn } from "./kills.js";
+import { OneMaster } from "./one-master.js";
 import { installOperator, Meta, PORT } from "./product.js";
 import { ServiceClient } from "./service-client.js";
 import { SmallVolumes } from "./small-volumes.js";
@@ -15,6 +17,9 @@ const LEASE_MS = 6000;
 const NODES = [1, 2, 3];
 const KEYS_MAX = 5000;
 const VOLUME_MIB = 32;
+/** The kubelet lets a container that was started again so often wait for 20 s, longer than the lease. */
+const CRASHES = 3;
+const STROKES = 3;
 
 let cluster: Cluster;
 let store: StoreServer;
@@ -147,6 +152,75 @@ on(
     });
     await installOperator(cluster);
     expect(await meta.settled(3)).toBe((await primaryNow()).name);
+  },
+);
+
+/** Rows are written all the while, and never do two masters answer. */
+async function neverTwo(name: string, body: (client: Client) => Promise<void>): Promise<void> {
+  const one = new OneMaster(meta);
+  try {
+    await writing(meta, name, body);
+  } finally {
+    expect(await one.end()).toEqual([]);
+  }
+  expect(one.looks).toBeGreaterThan(0);
+}
+
+/** Hands over to it, and waits for that. */
+async function leadBy(name: string): Promise<void> {
+  await meta.apply({ switchover: { target: name, maxLag: "10s", requestedAt: `${performance.now()}` } });
+  await waitFor(`${name} is primary`, WAIT_MS_MAX, async () => ((await primaryNow()).name === name ? true : undefined));
+}
+
+on(
+  "a sidecar that crashes again and again, so that its kubelet lets it wait for longer than the lease: the watchdog ends its master, never are there two, and no row is lost",
+  async () => {
+    const first = await primaryNow();
+    const name = [...(await meta.pods()).keys()].find((each) => each !== first.name) ?? "";
+    const before = await meta.pods();
+    for (let crash = 1; crash <= CRASHES; crash++) {
+      await killIn(cluster, name, "sidecar");
+      await waitFor("it is started again", WAIT_MS_MAX, async () =>
+        (await meta.restarts(name, "metamaster")) >= crash ? true : undefined,
+      );
+      await waitFor("it follows again", WAIT_MS_MAX, async () =>
+        (await meta.memberStatus(name)).history.at(-1)?.role === "Standby" ? true : undefined,
+      );
+    }
+    await leadBy(name);
+    // The very pod: it is not replaced for that.
+    expect((await meta.pods()).get(name)?.uid).toBe(before.get(name)?.uid);
+    await neverTwo("sidecar in back-off", async (client) => {
+      await killIn(cluster, name, "sidecar");
+      await meta.untilAnotherThan(name);
+      await client.writes();
+    });
+    await meta.apply();
+    await meta.settled(3);
+  },
+);
+
+on(
+  "sidecar and watchdog are killed at one stroke, again and again: a standby's pod is replaced before it leads, a primary's master ends in time, and no row is lost",
+  async () => {
+    await neverTwo("sidecar and watchdog", async (client) => {
+      for (let stroke = 1; stroke <= STROKES; stroke++) {
+        const first = await primaryNow();
+        const before = await meta.pods();
+        const name = [...before.keys()].find((each) => each !== first.name) ?? "";
+        await killIn(cluster, name, "watchdog", "sidecar");
+        await waitFor("its pod is another", WAIT_MS_MAX, async () => {
+          const now = (await meta.pods()).get(name);
+          return now !== undefined && now.uid !== before.get(name)?.uid ? true : undefined;
+        });
+        await meta.settled(3);
+        await leadBy(name);
+        await killIn(cluster, name, "watchdog", "sidecar");
+        await client.writes();
+        await meta.apply();
+        await meta.settled(3);
+      }
+    });
   },
 );
 

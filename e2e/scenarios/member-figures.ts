@@ -26,16 +26,16 @@ export async function newMember(meta: Meta, name: string): Promise<NewMember> {
   };
 }
 
-/** Of a sidecar's container: all that the sidecar has in memory, and what its watchdog has beside the program that both share. The image has no tools but Node. */
+/** All that the sidecar has in memory, and what its watchdog, in another container of the image, has beside the program's file that both share. The image has no tools but Node; the containers share their processes. */
 const PROGRAM = `
 const { readdirSync, readFileSync } = require("node:fs");
 const kib = (pid, field) => Number(new RegExp(field + ":\\\\s+(\\\\d+) kB").exec(readFileSync("/proc/" + pid + "/status", "utf8"))?.[1] ?? 0);
 let sum = 0;
 for (const pid of readdirSync("/proc").filter((name) => /^\\d+$/.test(name))) {
   try {
-    const line = readFileSync("/proc/" + pid + "/cmdline", "utf8");
-    if (line.includes("container-guard-main")) sum += kib(pid, "RssAnon");
-    else if (line.includes("metamaster.js") || line.includes("cli/main.js")) sum += kib(pid, "VmRSS");
+    const line = readFileSync("/proc/" + pid + "/cmdline", "utf8").replaceAll("\\0", " ");
+    if (line.includes("metamaster.js watchdog")) sum += kib(pid, "RssAnon");
+    else if (line.includes("metamaster.js sidecar")) sum += kib(pid, "VmRSS");
   } catch {}
 }
 console.log(Math.round(sum * 1024 / 1e6));`;

@@ -246,6 +246,20 @@ export class Meta {
     );
   }
 
+  /** Of all pods that have one. */
+  async addresses(): Promise<readonly string[]> {
+    const selector = `metamaster.io/cluster=${this.name}`;
+    const path = "jsonpath={.items[*].status.podIP}";
+    const found = await this.cluster.kubectl(["get", "pods", "-l", selector, "-o", path]);
+    return found.split(" ").filter((each) => each !== "");
+  }
+
+  /** Of a container of ours in a pod. */
+  async restarts(pod: string, container: string): Promise<number> {
+    const path = `jsonpath={.status.initContainerStatuses[?(@.name=="${container}")].restartCount}`;
+    return Number(await this.cluster.kubectl(["get", "pod", pod, "-o", path]));
+  }
+
   /** What the sidecar of a pod says of itself. */
   async memberStatus(pod: string): Promise<MemberStatus> {
     const address = await this.cluster.kubectl(["get", "pod", pod, "-o", "jsonpath={.status.podIP}"]);

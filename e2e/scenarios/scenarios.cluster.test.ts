@@ -5,6 +5,7 @@ import { waitFor } from "../cluster/wait.js";
 import { secretKey, type StoreServer } from "../servers/server.js";
 import { Client, writing } from "./client.js";
 import { keepFigures } from "./figures.js";
+import { killIn } from "./kills.js";
 import { newMember, sidecarMegabytes } from "./member-figures.js";
 import { installOperator, Meta, operatorMetrics, PORT, putSecret } from "./product.js";
 import { stage } from "./stage.js";
@@ -136,9 +137,7 @@ on("scaled 3 -> 5 -> 2 -> 1 -> 0 -> 3: who stays is not restarted, and no row is
 on("the master is killed: it is started in place, in the same epoch", async () => {
   await writing(meta, "master killed", async (client) => {
     const primary = await meta.primary();
-    await cluster
-      .kubectl(["exec", primary, "-c", "master", "--", "sh", "-c", killAll("kv-master/src")])
-      .catch(() => "");
+    await killIn(cluster, primary, "master");
     await client.writes();
     expect(await meta.primary()).toBe(primary);
   });
@@ -147,10 +146,7 @@ on("the master is killed: it is started in place, in the same epoch", async () =
 on("the sidecar is killed: no two masters, and it goes on", async () => {
   await writing(meta, "sidecar killed", async (client) => {
     const primary = await meta.primary();
-    // The sidecar's image has no shell: the master's container sees its processes, and is of the same user.
-    await cluster
-      .kubectl(["exec", primary, "-c", "master", "--", "sh", "-c", killAll("surface/cli/main.js\\|bin/metamaster.js")])
-      .catch(() => "");
+    await killIn(cluster, primary, "sidecar");
     await client.writes();
   });
   await meta.settled(3);
@@ -408,7 +404,3 @@ on("uninstalled: resources and data stay, and the masters run on; installed agai
     [...before.values()].map(({ uid }) => uid).toSorted(),
   );
 });
-
-function killAll(pattern: string): string {
-  return `for d in /proc/[0-9]*; do if tr '\\0' ' ' < $d/cmdline 2>/dev/null | grep -q '${pattern.replace(/^(.)/, "[$1]")}'; then kill -9 \${d#/proc/}; fi; done`;
-}

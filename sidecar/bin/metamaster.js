@@ -16,6 +16,8 @@ setFlagsFromString("--semi-space-growth-factor=1");
 
 const NEEDED = [22, 15];
 const main = new URL("../../dist/sidecar/src/surface/cli/main.js", import.meta.url);
+/** By itself: the command line would be twice as large in memory. */
+const watchdog = new URL("../../dist/sidecar/src/member/container-guard-main.js", import.meta.url);
 
 function newEnough(version) {
   const [major = 0, minor = 0] = version.split(".").map(Number);
@@ -70,6 +72,7 @@ function leavePlaceToInit() {
 if (process.pid === 1 && process.argv[2] === "run") leavePlaceToInit();
 
 if (!existsSync(main)) fail("it is not built yet: run `make build` in the project's directory.");
+else if (process.argv[2] === "watchdog" && !process.argv.includes("--help")) await import(watchdog.href);
 else if (newEnough(process.versions.node)) await import(main.href);
 else {
   const node = ownNode();

@@ -29,6 +29,11 @@ test.each([
     "container metamaster: CrashLoopBackOff (back-off 40s)",
   ],
   [
+    "the watchdog's last error and its remedy",
+    pod("metamaster-watchdog", 3, "error: it can't listen.\n  what to do: Mount a volume there.\n"),
+    "container metamaster-watchdog: CrashLoopBackOff (it can't listen.; what to do: Mount a volume there.)",
+  ],
+  [
     "the kubelet's words of another container",
     pod("proxy", 3, log),
     "container proxy: CrashLoopBackOff (back-off 40s)",

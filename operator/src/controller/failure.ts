@@ -1,4 +1,4 @@
-import { SIDECAR_CONTAINER } from "../../../crds/src/index.js";
+import { SIDECAR_CONTAINER, WATCHDOG_CONTAINER } from "../../../crds/src/index.js";
 import { HTTP_PORT } from "../objects/names.js";
 import { list, number, text } from "../kube/objects.js";
 
@@ -53,9 +53,11 @@ export function lastError(pod: unknown): string | undefined {
   return undefined;
 }
 
-/** The error with which the sidecar ended: what is wrong and what to do. The kubelet keeps the end of its log. */
+const OURS: ReadonlySet<string | undefined> = new Set([SIDECAR_CONTAINER, WATCHDOG_CONTAINER]);
+
+/** The error with which a container of ours ended: what is wrong and what to do. The kubelet keeps the end of its log. */
 function lastWords(status: unknown): string | undefined {
-  if (text(status, "name") !== SIDECAR_CONTAINER) return undefined;
+  if (!OURS.has(text(status, "name"))) return undefined;
   const log =
     text(status, "state", "terminated", "message") ?? text(status, "lastState", "terminated", "message") ?? "";
   const error = /(?:^|\n)error: (?![^]*\nerror: )([^]*)$/.exec(log)?.[1];

@@ -75,10 +75,10 @@ test.each([
   }
 });
 
-test("the sidecar comes first and holds the master back; master and sidecar share processes and volume", () => {
+test("the sidecar holds the master back; master and sidecar share processes and volume", () => {
   const spec = podSpec();
   expect(field(spec, "shareProcessNamespace")).toBe(true);
-  expect(field(spec, "initContainers", 0)).toMatchObject({
+  expect(field(spec, "initContainers", 1)).toMatchObject({
     name: "metamaster",
     restartPolicy: "Always",
     image: "metamaster:1",
@@ -91,6 +91,51 @@ test("the sidecar comes first and holds the master back; master and sidecar shar
     value: "http://127.0.0.1:8400",
   });
   expect(field(spec, "terminationGracePeriodSeconds")).toBe(70);
+});
+
+test("the watchdog comes first, in a container of its own as the same user, with the same data; only the sidecar reaches it", () => {
+  const databases = [
+    { name: "a", path: "a" },
+    { name: "b", path: "deep/b" },
+  ];
+  const spec = podSpec({ databases });
+  const [watchdog, sidecar] = [field(spec, "initContainers", 0), field(spec, "initContainers", 1)];
+  const mount = { name: "metamaster-watchdog", mountPath: "/run/metamaster" };
+  expect(watchdog).toMatchObject({
+    name: "metamaster-watchdog",
+    restartPolicy: "Always",
+    image: "metamaster:1",
+    args: [
+      "watchdog",
+      "--socket=/run/metamaster/watchdog.sock",
+      "--shelf=/data/.metamaster/locks",
+      "--database=a=/data/a",
+      "--database=b=/data/deep/b",
+    ],
+    securityContext: field(sidecar, "securityContext"),
+    resources: { requests: { cpu: "10m", memory: "24Mi" } },
+    volumeMounts: [{ name: "data", mountPath: "/data" }, mount],
+    terminationMessagePolicy: "FallbackToLogsOnError",
+  });
+  // It must not be waited for: the sidecar does that.
+  expect(field(watchdog, "startupProbe")).toBeUndefined();
+  expect(field(sidecar, "volumeMounts")).toContainEqual(mount);
+  expect(field(sidecar, "env")).toContainEqual({
+    name: "METAMASTER_WATCHDOG_SOCKET",
+    value: "/run/metamaster/watchdog.sock",
+  });
+  expect(field(spec, "containers", 0, "volumeMounts")).not.toContainEqual(mount);
+  expect(field(spec, "volumes")).toContainEqual({
+    name: "metamaster-watchdog",
+    emptyDir: { medium: "Memory", sizeLimit: "1Mi" },
+  });
+  const limits = { limits: { cpu: "50m", memory: "96Mi" } };
+  const resources = { requests: { memory: "1Gi" } };
+  const given = podSpec({ sidecar: { resources, watchdogResources: limits } });
+  expect([field(given, "initContainers", 0, "resources"), field(given, "initContainers", 1, "resources")]).toEqual([
+    limits,
+    resources,
+  ]);
 });
 
 const template = (security: object, pod: object = {}): object => ({
@@ -109,12 +154,14 @@ test.each([
     template({}),
     { runAsUser: 0, capabilities: { drop: ["ALL"], add: ["DAC_OVERRIDE", "KILL", "SYS_PTRACE"] } },
   ],
-])("the sidecar runs %s", (_what, changes, expected) => {
-  expect(field(podSpec(changes), "initContainers", 0, "securityContext")).toMatchObject({
-    ...expected,
-    allowPrivilegeEscalation: false,
-    readOnlyRootFilesystem: true,
-  });
+])("the sidecar and its watchdog run %s", (_what, changes, expected) => {
+  for (const index of [0, 1]) {
+    expect(field(podSpec(changes), "initContainers", index, "securityContext")).toMatchObject({
+      ...expected,
+      allowPrivilegeEscalation: false,
+      readOnlyRootFilesystem: true,
+    });
+  }
 });
 
 function digest(changes: object): unknown {

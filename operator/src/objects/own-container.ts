@@ -8,23 +8,31 @@ const CREDENTIALS_VOLUME = "metamaster-credentials";
 const CA_VOLUME = "metamaster-ca";
 const TEMPORARY_VOLUME = "metamaster-tmp";
 
-interface OwnContainer {
+export interface OwnContainer {
   readonly name: string;
   readonly image: string;
   readonly [field: string]: unknown;
 }
 
 /** Runs `command` of `metamaster`. `image`: unless the spec names one. */
-export function ownContainer({ sidecar }: Spec, image: string, command: readonly [string, ...string[]]): OwnContainer {
+export function ownContainer(spec: Spec, image: string, command: readonly [string, ...string[]]): OwnContainer {
+  const { resources } = spec.sidecar;
   const [name, ...options] = command;
   return {
-    name: SIDECAR_CONTAINER,
+    ...ownProgram(spec, image, SIDECAR_CONTAINER),
+    args: [name, "--config", `${CONFIG_DIRECTORY}/${CONFIG_KEY}`, ...options],
+    ...(resources === undefined ? {} : { resources }),
+  };
+}
+
+/** Of our image. */
+export function ownProgram({ sidecar }: Spec, image: string, name: string): OwnContainer {
+  return {
+    name,
     image: sidecar.image ?? image,
     ...(sidecar.imagePullPolicy === undefined ? {} : { imagePullPolicy: sidecar.imagePullPolicy }),
-    args: [name, "--config", `${CONFIG_DIRECTORY}/${CONFIG_KEY}`, ...options],
     // With what it ended is what a person reads in the resource's conditions.
     terminationMessagePolicy: "FallbackToLogsOnError",
-    ...(sidecar.resources === undefined ? {} : { resources: sidecar.resources }),
   };
 }
 

@@ -3,6 +3,7 @@ import { HTTP_PORT, labelsOf, ownedMeta, selectorLabels, type KubeManifest } fro
 import { fieldRef, ownContainer, ownEnv, ownMounts, ownVolumes } from "./own-container.js";
 import { RESTARTED_ANNOTATION } from "./rendering.js";
 import { sidecarSecurity } from "./security.js";
+import { watchdog, watchdogEnv, watchdogMount, watchdogVolume } from "./watchdog.js";
 
 const DATA_VOLUME = "data";
 /** What a kubelet may take besides the member's own times. */
@@ -65,7 +66,7 @@ export function statefulSet(cluster: MetaMasterCluster, settings: StatefulSetSet
   };
 }
 
-/** Of the pods: the user's, and the sidecar in it. */
+/** Of the pods: the user's, and the sidecar with its watchdog in it. */
 export function podTemplate(cluster: MetaMasterCluster, settings: TemplateSettings): object {
   const { spec } = cluster;
   const { configDigest, restartedAt } = settings;
@@ -101,25 +102,35 @@ function podSpec(cluster: MetaMasterCluster, settings: TemplateSettings): PodSpe
     serviceAccountName: metadata.name,
     shareProcessNamespace: true,
     terminationGracePeriodSeconds: seconds(spec.stop.grace) + seconds(spec.stop.shipTimeout) + GRACE_MARGIN_S,
-    initContainers: [sidecar(cluster, settings), ...listOf(given["initContainers"])],
+    initContainers: [
+      // It runs before the sidecar, and is ended after it.
+      watchdog(spec, settings.image, dataMount(cluster)),
+      sidecar(cluster, settings),
+      ...listOf(given["initContainers"]),
+    ],
     containers: given.containers.map((container) =>
       container.name === spec.masterContainer ? masterContainer(cluster, container) : container,
     ),
-    volumes: [...listOf(given["volumes"]), ...ownVolumes(cluster)],
+    volumes: [...listOf(given["volumes"]), ...ownVolumes(cluster), watchdogVolume],
   };
 }
 
-function masterContainer({ spec }: MetaMasterCluster, container: Container): Container {
+function dataMount({ spec }: MetaMasterCluster): Container & { readonly mountPath: string } {
+  return { name: DATA_VOLUME, mountPath: spec.dataDirectory };
+}
+
+function masterContainer(cluster: MetaMasterCluster, container: Container): Container {
   const env = listOf(container["env"]);
   const ours = [{ name: "METAMASTER_URL", value: `http://127.0.0.1:${HTTP_PORT}` }];
   return {
     ...container,
     env: [...env, ...ours.filter(({ name }) => !env.some((each) => each.name === name))],
-    volumeMounts: [...listOf(container["volumeMounts"]), { name: DATA_VOLUME, mountPath: spec.dataDirectory }],
+    volumeMounts: [...listOf(container["volumeMounts"]), dataMount(cluster)],
   };
 }
 
-function sidecar({ spec }: MetaMasterCluster, { image }: TemplateSettings): Container {
+function sidecar(cluster: MetaMasterCluster, { image }: TemplateSettings): Container {
+  const { spec } = cluster;
   const { gate } = spec;
   const held = {
     httpGet: probe("/v1/gate"),
@@ -131,12 +142,12 @@ function sidecar({ spec }: MetaMasterCluster, { image }: TemplateSettings): Cont
   return {
     ...ownContainer(spec, image, ["sidecar"]),
     restartPolicy: "Always",
-    env: ownEnv(spec, { name: "METAMASTER_ELECTION_POD_UID", valueFrom: fieldRef("metadata.uid") }),
+    env: ownEnv(spec, { name: "METAMASTER_ELECTION_POD_UID", valueFrom: fieldRef("metadata.uid") }, watchdogEnv),
     ports: [{ name: "metamaster", containerPort: HTTP_PORT, protocol: "TCP" }],
     startupProbe: gate === "HoldStart" ? held : up,
     livenessProbe: { httpGet: probe("/livez"), periodSeconds: 10, timeoutSeconds: 5, failureThreshold: 3 },
     securityContext: sidecarSecurity(spec),
-    volumeMounts: [{ name: DATA_VOLUME, mountPath: spec.dataDirectory }, ...ownMounts(spec)],
+    volumeMounts: [dataMount(cluster), watchdogMount, ...ownMounts(spec)],
   };
 }
 

@@ -3,7 +3,7 @@ import type { AddressInfo } from "node:net";
 import { afterEach, expect, test } from "@jest/globals";
 import { SystemClock } from "../base/system-clock.js";
 import { KubeClient } from "./client.js";
-import { OwnPod, type PodView } from "./own-pod.js";
+import { OwnPod, viewOf, type PodView } from "./own-pod.js";
 
 const never = new AbortController().signal;
 
@@ -75,4 +75,18 @@ test.each([
   const pod = await watched({ gets: [answer, json(notFound, 404)] });
   await expect(seen(pod)).rejects.toMatchObject({ code });
   expect(await pod.look(never)).toBeUndefined();
+});
+
+const restarted = (counts: Readonly<Record<string, number>>): object => ({
+  status: { initContainerStatuses: Object.entries(counts).map(([name, restartCount]) => ({ name, restartCount })) },
+});
+
+test.each([
+  ["both were started again", { "metamaster-watchdog": 1, metamaster: 2, mine: 0 }, true],
+  ["the other one was always there", { "metamaster-watchdog": 0, metamaster: 7 }, false],
+  ["nothing happened", { "metamaster-watchdog": 0, metamaster: 0, mine: 9 }, false],
+  ["the containers are called otherwise", { sidecar: 1 }, false],
+])("a pod is worn or not: %s", (_what, counts, expected) => {
+  expect(viewOf(restarted(counts)).isWorn).toBe(expected);
+  expect(viewOf({}).isWorn).toBe(false);
 });

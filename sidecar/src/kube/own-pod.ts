@@ -15,7 +15,12 @@ export interface PodView {
   readonly wasStarted: boolean;
   /** The kubelet lets one of these wait before it starts it again. */
   readonly isBackingOff: boolean;
+  /** Sidecar and watchdog were both started again: if both end once more, the kubelet may let both wait for longer than a lease. */
+  readonly isWorn: boolean;
 }
+
+/** As the operator names them; in a pod with others nothing is ever worn. */
+const OWN_CONTAINERS: readonly string[] = ["metamaster", "metamaster-watchdog"];
 
 interface Sibling {
   readonly name: string;
@@ -154,7 +159,7 @@ export class OwnPod {
   }
 }
 
-function viewOf(pod: unknown): PodView {
+export function viewOf(pod: unknown): PodView {
   const annotations = field(pod, "metadata", "annotations");
   const labels = field(pod, "metadata", "labels");
   const containers = field(pod, "status", "containerStatuses");
@@ -163,8 +168,17 @@ function viewOf(pod: unknown): PodView {
     annotations: isObject(annotations) ? annotations : {},
     labels: isObject(labels) ? labels : {},
     wasStarted: statuses.some((each) => wasStarted(each)),
+    isWorn: isWorn(pod),
     isBackingOff: statuses.some((each) => field(each, "state", "waiting", "reason") === "CrashLoopBackOff"),
   };
+}
+
+function isWorn(pod: unknown): boolean {
+  const statuses = field(pod, "status", "initContainerStatuses");
+  if (!Array.isArray(statuses)) return false;
+  return OWN_CONTAINERS.every((name) =>
+    statuses.some((each) => field(each, "name") === name && Number(field(each, "restartCount") ?? 0) > 0),
+  );
 }
 
 function wasStarted(status: unknown): boolean {

@@ -1,94 +1,192 @@
-import { spawn, type ChildProcessByStdio } from "node:child_process";
-import type { Writable } from "node:stream";
-import { fileURLToPath } from "node:url";
+import type { Duplex } from "node:stream";
+import { createInterface } from "node:readline";
 import type { Clock } from "../base/clock.js";
-import { MetaMasterError } from "../base/errors.js";
-import type { BarredDatabase } from "./lock-bar.js";
+import { messageOf, MetaMasterError } from "../base/errors.js";
+import type { Logger } from "../base/log.js";
+import { Changes } from "./changes.js";
+import type { GuardLink } from "./guard-link.js";
+import { pause } from "./scope.js";
 import { uptimeHundredths } from "./uptime.js";
 
-export interface ContainerGuardSettings {
-  readonly databases: readonly BarredDatabase[];
-  readonly shelf: string;
+/** Between attempts to reach a watchdog that is gone: it grants a new one's sidecar a second. */
+const againMs = 100;
+/** A watchdog answers within a moment; one that was killed is started again by its kubelet within some seconds. */
+const answerMsMax = 10_000;
+
+interface Said {
+  /** Monotonic ms. */
+  deadlineMs: number;
 }
 
-const main = fileURLToPath(new URL("container-guard-main.js", import.meta.url));
-/** It does next to nothing: the smallest heap that V8 takes. */
-const flags = ["--max-old-space-size=16", "--max-semi-space-size=1", "--no-warnings"];
-
 /**
- * The watchdog of a master in a container of its own: a process beside this one that puts the bar on the LOCKs and kills who holds them unless it is told in time that leadership
- * goes on. So a sidecar that hangs, is stopped or dies leaves no master running past its lease.
+ * The sidecar's side of the watchdog: a process of its own that puts the bar on the LOCKs and kills who holds them unless it is told in time that leadership goes on. So a sidecar that hangs, is
+ * stopped or dies leaves no master running past its lease. What it has not acknowledged does not count: the master may live until `untilMs`, and both see to its end there.
  */
 export class ContainerGuard {
-  readonly #settings: ContainerGuardSettings;
+  readonly #link: GuardLink;
   readonly #clock: Clock;
-  readonly #program: string;
-  #child: ChildProcessByStdio<Writable, null, null> | undefined;
-  #deadlineMs: number | undefined;
-  #launching: Promise<void> | undefined;
+  readonly #logger: Logger;
+  readonly #met: (pid: number | undefined) => void;
+  readonly #over = new AbortController();
+  readonly #changes = new Changes();
+  #stream: Duplex | undefined;
+  #joined = false;
+  /** The last thing that is to be known; undefined: nobody runs. Before it is known, nothing is said: a master may have been left. */
+  #wantedMs: number | undefined;
+  #spoke = false;
+  #untilMs = -Infinity;
+  /** Not answered yet, the first one first. */
+  #said: Said[] = [];
+  /** It is not there. */
+  #why = "";
+  #wasThere = false;
 
-  /** `program`: the watchdog's own, as `make build` makes it. */
-  constructor(settings: ContainerGuardSettings, clock: Clock, program: string = main) {
-    this.#settings = settings;
+  /** `met`: told of the watchdog's process, and of its end. */
+  constructor(link: GuardLink, clock: Clock, logger: Logger, met: (pid: number | undefined) => void = () => undefined) {
+    this.#link = link;
     this.#clock = clock;
-    this.#program = program;
+    this.#logger = logger;
+    this.#met = met;
   }
 
-  /** Monotonic ms. Rejects with `MasterStartFailed` if there can be no watchdog. */
-  async extend(deadlineMs: number): Promise<void> {
-    this.#deadlineMs = deadlineMs;
-    if (this.#child === undefined) {
-      // One, however many extend it meanwhile: another one would never hear of a later deadline.
-      this.#launching ??= this.#launch().finally(() => (this.#launching = undefined));
-      await this.#launching;
+  /** Monotonic ms: until then the watchdog lets the master live, as it said itself. */
+  get untilMs(): number {
+    return this.#untilMs;
+  }
+
+  /** Keeps a connection from now on. */
+  join(): void {
+    if (this.#joined) return;
+    this.#joined = true;
+    void this.#keep(this.#over.signal);
+  }
+
+  /** Monotonic ms. Of effect once it is acknowledged. */
+  extend(deadlineMs: number): void {
+    this.join();
+    this.#spoke = true;
+    this.#wantedMs = deadlineMs;
+    try {
+      this.#tell();
+    } catch (error) {
+      // Not told, not acknowledged: the master ends where it was to end before.
+      this.#logger.error({ err: error }, `the watchdog can't be told that leadership goes on: ${messageOf(error)}`);
     }
-    if (this.#deadlineMs === undefined) return;
+  }
+
+  /** Resolves once a deadline that is as late was acknowledged, or nobody is to run any more; rejects with `MasterStartFailed` where no answer comes. */
+  async acknowledged(deadlineMs: number): Promise<void> {
+    const timer = new AbortController();
+    const late = this.#clock.sleep(answerMsMax, timer.signal).then(
+      () => this.#changes.notify(),
+      () => undefined,
+    );
+    const endMs = this.#clock.monotonicMs() + answerMsMax;
+    try {
+      while (this.#wantedMs !== undefined && this.#untilMs < deadlineMs) {
+        if (this.#clock.monotonicMs() >= endMs) throw this.#unanswered();
+        await this.#changes.wait(this.#over.signal);
+      }
+    } finally {
+      timer.abort();
+      await late;
+    }
+  }
+
+  /** Nobody runs, and the bar is up. */
+  rest(): void {
+    this.join();
+    this.#spoke = true;
+    this.#wantedMs = undefined;
+    this.#untilMs = -Infinity;
+    for (const each of this.#said) each.deadlineMs = -Infinity;
+    this.#tell();
+    this.#changes.notify();
+  }
+
+  /** No more is to be watched. Its end without `rest` before is as good as this process's death. */
+  leave(): void {
+    this.#over.abort(new Error("the watchdog is left"));
+    this.#stream?.end();
+  }
+
+  async #keep(over: AbortSignal): Promise<void> {
+    while (!over.aborted) {
+      try {
+        const stream = await this.#link();
+        if (this.#why !== "") this.#logger.info({}, `the watchdog is there${this.#wasThere ? " again" : ""}`);
+        this.#why = "";
+        this.#wasThere = true;
+        await this.#serve(stream);
+        this.#miss("its connection ended");
+      } catch (error) {
+        this.#miss(messageOf(error));
+      }
+      await pause(this.#clock, againMs, over);
+    }
+  }
+
+  /** Said once, until it is there again. */
+  #miss(why: string): void {
+    if (this.#why === "" && !this.#over.signal.aborted) {
+      const rest = this.#wantedMs === undefined ? "" : "; the master is ended unless it is back before the lease's end";
+      if (this.#wasThere) this.#logger.error({}, `the watchdog is gone, waiting for it${rest}: ${why}`);
+      else this.#logger.info({}, `the watchdog is not there yet, waiting for it: ${why}`);
+    }
+    this.#why = why;
+  }
+
+  /** Until the connection ends. */
+  async #serve(stream: Duplex): Promise<void> {
+    // Its end of the connection may be gone already: the close tells.
+    stream.on("error", () => undefined);
+    if (this.#over.signal.aborted) {
+      stream.destroy();
+      return;
+    }
+    this.#stream = stream;
+    this.#said = [];
+    createInterface({ input: stream }).on("line", (line) => this.#hear(line));
+    stream.write(`i am ${process.pid}\n`);
+    this.#tell();
+    await new Promise<void>((resolve) => {
+      stream.once("close", () => {
+        this.#stream = undefined;
+        this.#said = [];
+        this.#met(undefined);
+        resolve();
+      });
+    });
+  }
+
+  #hear(line: string): void {
+    const [, pid] = /^i am (\d{1,10})$/.exec(line) ?? [];
+    if (pid !== undefined) this.#met(Number(pid));
+    const said = line === "ok" ? this.#said.shift() : undefined;
+    if (said === undefined) return;
+    this.#untilMs = said.deadlineMs;
+    this.#changes.notify();
+  }
+
+  /** `until N at M`: once /proc/uptime reads N hundredths of a second, said at M; `ever`: as long as this process lives; `rest`: nobody runs. Each is answered with `ok`. */
+  #tell(): void {
+    if (!this.#spoke || this.#stream?.writable !== true) return;
+    const deadlineMs = this.#wantedMs ?? -Infinity;
+    this.#said.push({ deadlineMs });
+    if (!Number.isFinite(deadlineMs)) {
+      this.#stream.write(deadlineMs > 0 ? "ever\n" : "rest\n");
+      return;
+    }
     // In this order: if this process is frozen between the two, the deadline comes out too early, never too late.
     const uptime = uptimeHundredths();
-    const leftMs = this.#deadlineMs - this.#clock.monotonicMs();
-    this.#say(`until ${Math.max(0, uptime + Math.floor(leftMs / 10))}`);
+    const leftMs = deadlineMs - this.#clock.monotonicMs();
+    this.#stream.write(`until ${Math.max(0, uptime + Math.floor(leftMs / 10))} at ${uptime}\n`);
   }
 
-  rest(): void {
-    this.#deadlineMs = undefined;
-    this.#say("rest");
-  }
-
-  /** Nothing of the master is left, or is to be watched any longer. */
-  leave(): void {
-    this.#say("end");
-    this.#child?.stdin.end();
-    this.#child = undefined;
-  }
-
-  get pid(): number | undefined {
-    return this.#child?.pid;
-  }
-
-  async #launch(): Promise<void> {
-    const child = spawn(process.execPath, [...flags, this.#program, JSON.stringify(this.#settings)], {
-      stdio: ["pipe", "ignore", "inherit"],
-      cwd: "/",
-      env: {},
+  #unanswered(): MetaMasterError {
+    const why = this.#stream === undefined ? this.#why : "it does not answer";
+    return new MetaMasterError("MasterStartFailed", "transient", `the master can't run without a watchdog: ${why}`, {
+      hint: "Does the container metamaster-watchdog of this pod run, and what does its log say? It is tried again.",
     });
-    // Its end of the pipe is gone: its exit says so.
-    child.stdin.on("error", () => undefined);
-    child.on("exit", () => {
-      if (this.#child === child) this.#child = undefined;
-    });
-    await new Promise<void>((resolve, reject) => {
-      child.once("spawn", resolve);
-      child.once("error", (error) =>
-        reject(
-          new MetaMasterError("MasterStartFailed", "transient", `the watchdog could not be started: ${error.message}`),
-        ),
-      );
-    });
-    this.#child = child;
-  }
-
-  /** `until N`: once /proc/uptime reads N hundredths of a second; `rest`: nobody runs; `end`: leave. The pipe's end without that is this process's death. */
-  #say(message: string): void {
-    if (this.#child?.stdin.writable === true) this.#child.stdin.write(`${message}\n`);
   }
 }

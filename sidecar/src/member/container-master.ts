@@ -19,7 +19,7 @@ export interface ContainerMasterComponents {
   readonly gate: Gate;
   readonly bar: LockBar;
   readonly table: ProcessTable;
-  readonly guard: Pick<ContainerGuard, "extend" | "rest">;
+  readonly guard: Pick<ContainerGuard, "extend" | "rest" | "acknowledged" | "untilMs">;
 }
 
 /** How often processes are looked at: the master's while it runs, and those that are to end. */
@@ -64,7 +64,14 @@ export class ContainerMaster implements Master {
       throw new MetaMasterError("MasterStillRunning", "conflict", "the master has not ended yet");
     const { bar, gate, guard, clock } = this.#components;
     const ends = this.#ends;
-    await guard.extend(clock.monotonicMs() + leaseMs);
+    const deadlineMs = clock.monotonicMs() + leaseMs;
+    guard.extend(deadlineMs);
+    try {
+      await guard.acknowledged(deadlineMs);
+    } catch (error) {
+      if (this.#ends === ends) guard.rest();
+      throw error;
+    }
     if (this.#ends !== ends) {
       throw new MetaMasterError("MasterStartFailed", "invalid", "it was ended while it was being started");
     }
@@ -77,11 +84,7 @@ export class ContainerMaster implements Master {
 
   extend(fromMs: number, leaseMs: number): void {
     if (this.#run === undefined) return;
-    const { guard, logger } = this.#components;
-    guard.extend(fromMs + leaseMs).catch((error: unknown) => {
-      logger.error({ err: error }, `the master runs without a watchdog and is ended: ${messageOf(error)}`);
-      this.#signal("SIGKILL");
-    });
+    this.#components.guard.extend(fromMs + leaseMs);
   }
 
   async healthy(signal: AbortSignal): Promise<Health> {
@@ -160,12 +163,12 @@ export class ContainerMaster implements Master {
 
   /** Follows who holds the LOCKs, until they have ended. Never rejects. */
   async #watch(run: Run): Promise<void> {
-    const { clock, logger } = this.#components;
+    const { clock, logger, guard } = this.#components;
     const never = new AbortController().signal;
     let complained = false;
     while (this.#run === run) {
       try {
-        if (this.#look(run)) return;
+        if (clock.monotonicMs() >= guard.untilMs ? this.#endUnguarded() : this.#look(run)) return;
         complained = false;
       } catch (error) {
         if (!complained) logger.error({ err: error }, `the master's processes can't be looked at: ${messageOf(error)}`);
@@ -173,6 +176,24 @@ export class ContainerMaster implements Master {
       }
       await pause(clock, run.processes.length === 0 ? openLookMs : lookMs, never);
     }
+  }
+
+  /** The watchdog has let it live until now, and no longer, or is gone, and nobody else would end it. True once nobody is left. */
+  #endUnguarded(): boolean {
+    const { bar, table, guard, logger } = this.#components;
+    this.#close();
+    const { victims, refused, unbarred } = endAll(this.#living, bar, table);
+    if (victims.length === 0 && unbarred === undefined) {
+      guard.rest();
+      this.#ended();
+      return true;
+    }
+    const why = refused ?? unbarred;
+    logger.error(
+      { ...(why === undefined ? {} : { err: why }), processes: victims.length },
+      "the watchdog has not acknowledged that leadership goes on: the master is killed",
+    );
+    return false;
   }
 
   /** True once it has ended. */

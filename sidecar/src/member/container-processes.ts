@@ -10,6 +10,8 @@ export interface ProcessTable {
   /** Processes that have any of the files open, by device and inode. */
   openers(files: readonly { readonly dev: bigint; readonly ino: bigint }[]): number[];
   readonly self: number;
+  /** Of sidecar and watchdog the other one, if it is known: both look at LOCK files, and neither is the master's. */
+  partner: number | undefined;
 }
 
 export interface ProcessInfo {
@@ -23,6 +25,7 @@ export interface ProcessInfo {
 
 export class LinuxProcessTable implements ProcessTable {
   readonly self = process.pid;
+  partner: number | undefined;
 
   all(): ProcessInfo[] {
     return pids().flatMap((pid) => infoOf(pid) ?? []);
@@ -44,19 +47,20 @@ export class LinuxProcessTable implements ProcessTable {
 }
 
 /**
- * The processes that live and end with the given ones: all of their containers. Where a container can't be told from ours (no cgroups of its own), their descendants.
+ * The processes that live and end with the given ones: all of their containers. Where a container can't be told from ours (no cgroups of its own), their descendants. Never sidecar or watchdog.
  */
 export function containersOf(wanted: readonly number[], table: ProcessTable): ProcessInfo[] {
   const all = table.all();
   const own = all.find(({ pid }) => pid === table.self)?.cgroup;
+  const isOurs = (pid: number): boolean => pid === table.self || pid === table.partner;
   const found = new Map<number, ProcessInfo>();
   for (const info of all) {
-    if (!wanted.includes(info.pid)) continue;
+    if (!wanted.includes(info.pid) || isOurs(info.pid)) continue;
     const apart = info.cgroup !== own;
     const members = apart
       ? all.filter(({ cgroup }) => cgroup === info.cgroup)
       : [info, ...descendantsOf(info.pid, all)];
-    for (const member of members) if (member.pid !== table.self) found.set(member.pid, member);
+    for (const member of members) if (!isOurs(member.pid)) found.set(member.pid, member);
   }
   return [...found.values()];
 }

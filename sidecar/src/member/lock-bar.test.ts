@@ -171,7 +171,7 @@ test("and it is not said that all have ended: whoever holds that one is not know
     gate: new Gate(),
     bar: blind,
     table: new LinuxProcessTable(),
-    guard: { extend: async () => undefined, rest: () => undefined },
+    guard: { extend: () => undefined, acknowledged: async () => undefined, rest: () => undefined, untilMs: Infinity },
   });
   const how = { graceMs: 0, killWithinMs: 200 };
   await expect(master.stop(how)).rejects.toMatchObject({
@@ -230,11 +230,15 @@ test("of a container that shares nothing with ours all processes are taken, of o
     info(21, 20, "master"),
     info(22, 20, "master"),
   ];
-  const table = { self: 10, all: () => all, signal: () => undefined, openers: () => [] };
+  const table = { self: 10, partner: undefined, all: () => all, signal: () => undefined, openers: () => [] };
   expect(containersOf([21], table).map(({ pid }) => pid)).toEqual([20, 21, 22]);
   expect(rootsOf(containersOf([21], table)).map(({ pid }) => pid)).toEqual([20]);
   expect(containersOf([11], table).map(({ pid }) => pid)).toEqual([11, 12]);
   expect(containersOf([99], table)).toEqual([]);
+  // Sidecar and watchdog look at LOCK files, too: neither is ever a victim of the other, in whatever container it is.
+  const partner = { ...table, partner: 21 };
+  expect(containersOf([10, 21], partner)).toEqual([]);
+  expect(containersOf([21, 22], partner).map(({ pid }) => pid)).toEqual([20, 22]);
 });
 
 test("lowered, it leaves a directory that was there, also an empty one, and one that is no longer empty", () => {

@@ -37,8 +37,9 @@ export const memberErrorCodes: ErrorCodes = {
   },
   MasterStartFailed: {
     kind: ["invalid", "transient"],
-    meaning: "The master's command, or the watchdog beside it, could not be started.",
-    remedy: "Check the command after `--`, its directory and permissions; it is tried again, then handed over.",
+    meaning: "The master's command, or the watchdog beside it, could not be started, or the watchdog does not answer.",
+    remedy:
+      "Check the command after `--`, its directory and permissions; in a pod the container `metamaster-watchdog` and its log. It is tried again, then handed over.",
   },
   MasterStillRunning: {
     kind: "conflict",

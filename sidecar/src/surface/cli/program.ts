@@ -31,6 +31,7 @@ export function buildProgram(invoke: Invoke, signals: RunSignals): Command {
     .showSuggestionAfterError();
   addRun(program, invoke, signals);
   addSidecar(program, invoke, signals);
+  addWatchdog(program);
   addMemberCommands(program, invoke);
   addHistoryCommands(program, invoke);
   addPurge(program, invoke);
@@ -63,6 +64,26 @@ function addSidecar(program: Command, invoke: Invoke, signals: RunSignals): void
       "Runs one member in a pod whose containers share a process namespace. The master is another container of the pod: it can open its databases only while this member is primary, and is ended when it isn't. `GET /v1/gate` is for the start-up probe that holds the master back. With `election.type: Lease` the pod is replaced after the member has been primary.",
     )
     .action((options: CommonOptions) => invoke(options, (context) => sidecarCommand(context, signals)));
+}
+
+/** The launcher starts it without all of this, for its memory's sake. */
+function addWatchdog(program: Command): void {
+  program
+    .command("watchdog")
+    .summary("end a master whose sidecar is dead or late")
+    .description(
+      'Runs beside `metamaster sidecar` in a container of its own, as the same user, in the same pod, with its data mounted at the same place: what kills the sidecar must not kill it too. It ends the master once the sidecar\'s connection is lost or leadership was not extended in time. The sidecar finds it by `watchdogSocket`. Small as it is it reads no configuration; NODE_OPTIONS="--max-old-space-size=16 --max-semi-space-size=1" keeps it so.',
+    )
+    .requiredOption("--socket <path>", "where it listens: on a volume that only the two share")
+    .requiredOption("--shelf <directory>", "`.metamaster/locks` in the data directory")
+    .requiredOption(
+      "--database <name=path...>",
+      "a database and its directory, absolute; each one of the configuration",
+    )
+    .action(async () => {
+      await import("../../member/container-guard-main.js");
+      await new Promise(() => undefined);
+    });
 }
 
 function addMemberCommands(program: Command, invoke: Invoke): void {

@@ -4,6 +4,7 @@ import { ContainerGuard } from "../../member/container-guard.js";
 import { ContainerMaster } from "../../member/container-master.js";
 import { LinuxProcessTable } from "../../member/container-processes.js";
 import { Gate } from "../../member/gate.js";
+import { childLink, socketLink } from "../../member/guard-link.js";
 import { healthProbe } from "../../member/health-probes.js";
 import { LockBar } from "../../member/lock-bar.js";
 import type { Master } from "../../member/master.js";
@@ -11,6 +12,9 @@ import { LocalFolders } from "../../replica/local-folders.js";
 import type { LoadedConfig } from "../config/load.js";
 import { healthCheck } from "./settings.js";
 import type { System } from "./system.js";
+
+const OWN_CHILD =
+  "no `watchdogSocket` is set: the watchdog is a child of this process and may end with it (in a container that is killed for its memory, say), and nobody ends the master then before this process is back; run `metamaster watchdog` in a container of its own";
 
 export interface MasterParts {
   readonly config: LoadedConfig["config"];
@@ -50,16 +54,25 @@ export function containerMaster({ config, system, logger }: MasterParts): Master
   const databases = config.databases.map(({ name, path }) => ({ name, path }));
   const shelf = new LocalFolders(config.dataDirectory).locks;
   const bar = new LockBar(databases, shelf);
+  const table = new LinuxProcessTable();
+  const { watchdogSocket } = config;
+  if (watchdogSocket === undefined) logger.warn({}, OWN_CHILD);
+  const link = watchdogSocket === undefined ? childLink({ databases, shelf }) : socketLink(watchdogSocket);
+  const guard = new ContainerGuard(link, clock, logger, (pid) => (table.partner = pid));
   const master = new ContainerMaster({
     clock,
     logger,
     probe: healthProbe(healthCheck(config), { env: process.env, cwd: process.cwd() }),
     gate,
     bar,
-    table: new LinuxProcessTable(),
-    guard: new ContainerGuard({ databases, shelf }, clock),
+    table,
+    guard,
   });
-  return { make: () => master, gate, isHeld: () => isHeld(bar) };
+  const make = (): Master => {
+    guard.join();
+    return master;
+  };
+  return { make, gate, isHeld: () => isHeld(bar) };
 }
 
 /** A disk that doesn't say is no proof that nobody does. */

@@ -6,7 +6,7 @@ import { silent } from "../../member/testing/contender.js";
 import { PodWatch } from "./pod-watch.js";
 
 function view(annotations: PodView["annotations"] = {}): PodView {
-  return { annotations, labels: {}, wasStarted: false, isBackingOff: false };
+  return { annotations, labels: {}, wasStarted: false, isBackingOff: false, isWorn: false };
 }
 
 type Sight = PodView | "gone" | "away";

@@ -100,21 +100,33 @@ async function replaceOpened(parts: PodParts, signal: AbortSignal): Promise<void
   const { member, gate, wasLeft, pod, clock, logger } = parts;
   if (!wasLeft && (await pod.look(signal))?.wasStarted !== true) return;
   for (;;) {
-    const { role } = member.roles.state;
-    const { primary } = member.status;
-    const isAnothers = role === "Standby" && primary !== undefined && primary.member !== member.status.member;
-    if (gate.isOpen || isAnothers || role === "Halted") break;
+    if (gate.isOpen || isBesideAnother(member) || member.roles.state.role === "Halted") break;
     await clock.sleep(OPENED_LOOK_MS, signal);
   }
   logger.info({}, "the master's container was started in an earlier run of this sidecar: its pod is replaced");
   await pod.replace(signal);
 }
 
-/** The switchovers that are asked for by an annotation, and a master that the kubelet lets wait. */
+/** Somebody else is primary: this pod is missed by nobody. */
+function isBesideAnother(member: Member): boolean {
+  const { primary } = member.status;
+  return member.roles.state.role === "Standby" && primary !== undefined && primary.member !== member.status.member;
+}
+
+/** The switchovers that are asked for by an annotation, a master that the kubelet lets wait, and a pod that must not lead as it is. */
 async function heedPod(parts: PodParts, signal: AbortSignal): Promise<void> {
   const { member, pod, logger, isHeld, config, watch } = parts;
   let done: unknown;
-  for await (const { annotations, isBackingOff } of watch.views(signal)) {
+  for await (const { annotations, isBackingOff, isWorn } of watch.views(signal)) {
+    // Its label tells of its role: a change of that is one of the pod.
+    if (isWorn && isBesideAnother(member)) {
+      logger.warn(
+        {},
+        "sidecar and watchdog were both started again: the next time nobody might be there to end a master; this pod is replaced before it leads",
+      );
+      await pod.replace(signal);
+      return;
+    }
     if (isBackingOff && config.gate === "HoldStart" && member.roles.state.role === "Primary" && !isHeld()) {
       logger.warn({}, "the master has ended again and the kubelet lets it wait: its pod is replaced, another may lead");
       await pod.replace(signal);

@@ -20,7 +20,7 @@ class SeenPod {
 
   show(role: string | null): void {
     const labels = role === null ? {} : { [ROLE_LABEL]: role };
-    this.view = { annotations: {}, labels, wasStarted: false, isBackingOff: false };
+    this.view = { annotations: {}, labels, wasStarted: false, isBackingOff: false, isWorn: false };
     this.changed.notify();
   }
 }

@@ -117,6 +117,7 @@ function complete(config: Config, base: string): Config & { readonly member: str
     ...config,
     member: config.member ?? hostname().slice(0, 63),
     dataDirectory,
+    ...(config.watchdogSocket === undefined ? {} : { watchdogSocket: resolve(base, config.watchdogSocket) }),
     election: { ...config.election, serviceAccount: resolve(base, config.election.serviceAccount) },
     bucket: {
       ...config.bucket,

@@ -198,6 +198,14 @@ export const configSchema = z.strictObject({
     "HoldStart",
     ["HoldStart", "RoleAware"],
   ),
+  watchdogSocket: optionalText(
+    {
+      description:
+        "`metamaster sidecar`: where `metamaster watchdog` listens, in a container of its own. Default: the watchdog is a child of the sidecar, which may end with it.",
+      expected: path,
+    },
+    isPath,
+  ),
   wal: z
     .strictObject({
       maxDelay: duration("A WAL byte waits at most this long before it is sent.", "500ms", { min: 1, max: MINUTE }),
