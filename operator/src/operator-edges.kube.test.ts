@@ -141,3 +141,27 @@ test("deleted with its namespace: what no Job can empty any more is told, and en
   await stage.until("it is gone", async () => (await left("mmc")) === "");
   expect(await left("lease")).toBe("");
 });
+
+test("a volume that can't grow is asked for once, and told by a condition", async () => {
+  const { name, server } = stage;
+  await stage.apply();
+  await stage.running(1);
+  const claim = {
+    apiVersion: "v1",
+    kind: "PersistentVolumeClaim",
+    metadata: { name: `data-${name}-0`, labels: { "metamaster.io/cluster": name } },
+    spec: { accessModes: ["ReadWriteOnce"], resources: { requests: { storage: "10Gi" } } },
+  };
+  await server.kubectl(["apply", "-f", "-"], JSON.stringify(claim));
+  const size = { volumeClaimTemplate: { spec: { resources: { requests: { storage: "20Gi" } } } } };
+  await stage.patch("mmc", { spec: size });
+  await stage.until("it is told", async () =>
+    (await stage.condition("Degraded")).startsWith(`True VolumeCantGrow data-${name}-0 can't grow to 20Gi: `),
+  );
+  await sleep(1000);
+  const { writes } = stage.operator.writer;
+  await sleep(4000);
+  expect(stage.operator.writer.writes).toBe(writes);
+  const said = await server.kubectl(["get", "events", "-o", "jsonpath={.items[*].message}"]);
+  expect(said.split(`data-${name}-0 can't grow`)).toHaveLength(2);
+});

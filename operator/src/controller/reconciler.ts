@@ -19,7 +19,7 @@ import { primaryChange } from "./primary-change.js";
 import { observe, primaryAmong, type AskMember, type Observed } from "./observe.js";
 import { changeOf, SLOTS_EVERY_MS } from "./significant.js";
 import { secondsOf, statusOf, type Situation } from "./status.js";
-import { claimsToGrow } from "./volumes.js";
+import { claimsToGrow, VolumeGrowth } from "./volumes.js";
 import type { Again } from "./work-queue.js";
 
 export interface ReconcilerSettings {
@@ -44,6 +44,7 @@ export interface ReconcilerComponents {
 interface Memory {
   readonly lag: LagClock;
   readonly missing: MissingPods;
+  readonly volumes: VolumeGrowth;
   /** As it was told last. */
   missingTold: string | undefined;
   statusMs: number;
@@ -94,6 +95,7 @@ export class Reconciler {
       lag: new LagClock(this.#components.monotonicMs),
       missing: new MissingPods(this.#components.events, this.#components),
       missingTold: undefined,
+      volumes: new VolumeGrowth(),
       statusMs: -Infinity,
       refusedMs: undefined,
       told: "",
@@ -123,10 +125,10 @@ export class Reconciler {
     });
     // What is there is not yet what is wished: the decision may be another one then.
     if (!wrote || action.do === "SetReplicas") await this.#carryOut(cluster, members, action, memory);
-    await this.#growVolumes(cluster);
+    const cantGrow = await this.#growVolumes(cluster, memory);
     const outdated = kept && outdatedSidecar(cluster, kept, this.#settings.image);
     const missing = await this.#missing(cluster, set, members, memory);
-    await this.#status(memory, { cluster, members, action, invalid, outdated, missing });
+    await this.#status(memory, { cluster, members, action, invalid, outdated, missing, cantGrow });
     return this.#again(cluster, members, wrote ? { do: "Wait", why: "" } : action);
   }
 
@@ -252,29 +254,36 @@ export class Reconciler {
     });
   }
 
-  async #growVolumes(cluster: MetaMasterCluster): Promise<void> {
-    const { store, writer } = this.#components;
+  /** Why volumes can't grow, as far as is known. What was refused is tried again now and then, or once another size is asked for: a class may be changed. */
+  async #growVolumes(cluster: MetaMasterCluster, { volumes }: Memory): Promise<string | undefined> {
+    const { store, monotonicMs } = this.#components;
     const { storage } = cluster.spec.volumeClaimTemplate.spec.resources.requests;
-    const claims = store.of("PersistentVolumeClaim", namespaceOf(cluster), cluster.metadata.name);
-    for (const claim of claimsToGrow(cluster, claims)) {
-      try {
-        await writer.patch(manifestOf(claim), { spec: { resources: { requests: { storage } } } });
-        await this.#event(
-          cluster,
-          "Normal",
-          "VolumeGrows",
-          `${text(claim, "metadata", "name") ?? ""} is asked to grow to ${storage}`,
-        );
-      } catch (error) {
-        if (statusCodeOf(error) !== 403 && statusCodeOf(error) !== 422) throw error;
-        const why = apiMessage(error) ?? "its storage class does not allow it";
-        await this.#event(
-          cluster,
-          "Warning",
-          "VolumeCantGrow",
-          `${text(claim, "metadata", "name") ?? ""} can't grow to ${storage}: ${why}`,
-        );
-      }
+    const claims = claimsToGrow(
+      cluster,
+      store.of("PersistentVolumeClaim", namespaceOf(cluster), cluster.metadata.name),
+    );
+    volumes.keep(claims.map((claim) => text(claim, "metadata", "name") ?? ""));
+    for (const claim of claims) {
+      const name = text(claim, "metadata", "name") ?? "";
+      if (!volumes.isDue(name, storage, monotonicMs())) continue;
+      const why = await this.#grow(claim, storage);
+      const isNews = volumes.asked(name, { storage, why, atMs: monotonicMs() });
+      if (!isNews) continue;
+      if (why === undefined)
+        await this.#event(cluster, "Normal", "VolumeGrows", `${name} is asked to grow to ${storage}`);
+      else await this.#event(cluster, "Warning", "VolumeCantGrow", `${name} can't grow to ${storage}: ${why}`);
+    }
+    return volumes.trouble;
+  }
+
+  /** Why not; undefined: it was taken. */
+  async #grow(claim: LiveObject, storage: string): Promise<string | undefined> {
+    try {
+      await this.#components.writer.patch(manifestOf(claim), { spec: { resources: { requests: { storage } } } });
+      return undefined;
+    } catch (error) {
+      if (statusCodeOf(error) !== 403 && statusCodeOf(error) !== 422) throw error;
+      return apiMessage(error) ?? "its storage class does not allow it";
     }
   }
 

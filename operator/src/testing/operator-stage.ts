@@ -42,9 +42,17 @@ export class OperatorStage {
   static async start(): Promise<OperatorStage> {
     const server = await startApiServer();
     await server.kubectl(["create", "-f", "-"], JSON.stringify(customResourceDefinition()));
-    const crd = "crd/metamasterclusters.metamaster.io";
-    await server.kubectl(["wait", "--for=condition=Established", crd, "--timeout=30s"]);
-    return new OperatorStage(server);
+    // `kubectl wait` fails for one that has no status yet.
+    for (let looks = 0; looks < LOOKS; looks++) {
+      const served = await server.kubectl(["get", "mmc", "-A"]).then(
+        () => true,
+        () => false,
+      );
+      if (served) return new OperatorStage(server);
+      await sleep(LOOK_MS);
+    }
+    await server.stop();
+    throw new Error("the resource's definition is not served");
   }
 
   /** A resource of its own, not applied yet. */
