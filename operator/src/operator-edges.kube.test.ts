@@ -165,3 +165,31 @@ test("a volume that can't grow is asked for once, and told by a condition", asyn
   const said = await server.kubectl(["get", "events", "-o", "jsonpath={.items[*].message}"]);
   expect(said.split(`data-${name}-0 can't grow`)).toHaveLength(2);
 });
+
+test("what is done to a pod, and why a drain waits, is told by events", async () => {
+  const { name, server } = stage;
+  const events = async (kind: string, which: string): Promise<string> =>
+    await server.kubectl([
+      "get",
+      "events",
+      "--field-selector",
+      `involvedObject.kind=${kind},involvedObject.name=${which}`,
+      "-o",
+      "jsonpath={range .items[*]}{.reason} {.message} | {end}",
+    ]);
+  const node = { apiVersion: "v1", kind: "Node", metadata: { name: `${name}-node` }, spec: { unschedulable: true } };
+  await server.kubectl(["apply", "-f", "-"], JSON.stringify(node));
+  await stage.apply({ replicas: 1 });
+  await stage.until("the StatefulSet is there", async () => !(await stage.none("statefulset")));
+  stage.pods.be(0, "Primary", 9);
+  await stage.pods.make(0, "r1", `${name}-node`);
+  await stage.until("it is told", async () => /DrainWaits .*Scale out/.test(await events("MetaMasterCluster", name)));
+  expect(await stage.condition("Progressing")).toMatch(/is cordoned, and it is the only member/);
+  await server.kubectl(["delete", "node", `${name}-node`]);
+  await stage.seen("r2");
+  // No kubelet is there to end it.
+  await stage.until("the pod is replaced", async () =>
+    JSON.stringify(await stage.get("pod", `${name}-0`)).includes("deletionTimestamp"),
+  );
+  expect(await events("Pod", `${name}-0`)).toContain("PodReplaced pod");
+});

@@ -199,6 +199,9 @@ export class Reconciler {
         memory.told = "";
         return;
       case "Wait":
+        // Somebody waits for a drain: kubectl only says that the pod's budget does not allow it.
+        if (members.some(({ member }) => member.role === "Primary" && member.cordoned))
+          await this.#tell(memory, cluster, action, "DrainWaits");
         return;
       case "SetReplicas":
         await this.#tell(memory, cluster, action, "Scaling");
@@ -206,7 +209,7 @@ export class Reconciler {
       case "DeletePod": {
         const pod = members.find(({ member }) => member.name === action.pod)?.pod;
         if (pod === undefined) return;
-        await this.#tell(memory, cluster, action, "PodReplaced");
+        await this.#tell(memory, cluster, action, "PodReplaced", pod);
         await writer.remove(manifestOf(pod), text(pod, "metadata", "uid"));
         return;
       }
@@ -247,7 +250,7 @@ export class Reconciler {
     if (primary === undefined) return;
     const annotations = field(primary, "metadata", "annotations");
     if (text(annotations, SWITCHOVER_ANNOTATION) === action.target) return;
-    await this.#tell(memory, cluster, action, "Switchover");
+    await this.#tell(memory, cluster, action, "Switchover", primary);
     const change = { [SWITCHOVER_ANNOTATION]: action.target, [REFUSED_ANNOTATION]: null };
     await this.#components.writer.patch(manifestOf(primary), {
       metadata: { uid: text(primary, "metadata", "uid"), annotations: change },
@@ -349,24 +352,32 @@ export class Reconciler {
     await this.#tell(memory, cluster, { do: "Wait", why }, failure === undefined ? "BucketKept" : "PurgeFailed");
   }
 
-  /** Once for as long as it is the same. */
+  /** Once for as long as it is the same; to the pod, too, with which it is done. */
   async #tell(
     memory: Memory,
     cluster: MetaMasterCluster,
     action: Exclude<Action, { do: "Nothing" }>,
     reason: string,
+    pod?: LiveObject,
   ): Promise<void> {
     const what = describeAction(action);
     if (memory.told === what) return;
     memory.told = what;
     this.#components.logger.info({ namespace: namespaceOf(cluster), name: cluster.metadata.name }, what);
-    await this.#event(cluster, action.do === "Wait" ? "Warning" : "Normal", reason, what);
+    const type = action.do === "Wait" ? "Warning" : "Normal";
+    await this.#event(cluster, type, reason, what);
+    if (pod !== undefined) await this.#event(aboutOf(pod), type, reason, what);
   }
 
-  async #event(cluster: MetaMasterCluster, type: "Normal" | "Warning", reason: string, message: string): Promise<void> {
+  async #event(
+    about: Parameters<Writer["event"]>[0],
+    type: "Normal" | "Warning",
+    reason: string,
+    message: string,
+  ): Promise<void> {
     const { writer, logger } = this.#components;
     try {
-      await writer.event(cluster, { type, reason, message });
+      await writer.event(about, { type, reason, message });
     } catch (error) {
       logger.warn({ err: error, reason }, `an event could not be written: ${message}`);
     }
@@ -398,6 +409,12 @@ function describeAction(action: Exclude<Action, { do: "Nothing" }>): string {
   if (action.do === "Switchover") return `switchover to ${action.target}: ${action.why}`;
   if (action.do === "DeletePod") return `pod ${action.pod} is replaced: ${action.why}`;
   return `scaled to ${action.replicas}: ${action.why}`;
+}
+
+function aboutOf(object: LiveObject): Parameters<Writer["event"]>[0] {
+  const manifest = manifestOf(object);
+  const uid = text(object, "metadata", "uid");
+  return uid === undefined ? manifest : { ...manifest, metadata: { ...manifest.metadata, uid } };
 }
 
 /** Makes a patch conditional: lists are replaced as a whole. */
