@@ -1,10 +1,9 @@
-import type { MetaMasterCluster } from "../../../crds/src/index.js";
+import { DATA_VOLUME, type MetaMasterCluster } from "../../../crds/src/index.js";
 import { HTTP_PORT, labelsOf, ownedMeta, selectorLabels, type KubeManifest } from "./names.js";
 import { fieldRef, ownContainer, ownEnv, ownMounts, ownVolumes } from "./own-container.js";
 import { RESTARTED_ANNOTATION } from "./rendering.js";
 import { sidecarSecurity } from "./security.js";
 
-const DATA_VOLUME = "data";
 /** What a kubelet may take besides the member's own times. */
 const GRACE_MARGIN_S = 10;
 /** A probe that waits this long is answered after 25 s at the latest. */
