@@ -193,3 +193,17 @@ test("what is done to a pod, and why a drain waits, is told by events", async ()
   );
   expect(await events("Pod", `${name}-0`)).toContain("PodReplaced pod");
 });
+
+test("an operator that does not lead any more writes nothing, whatever it was about to do", async () => {
+  await stage.apply();
+  await stage.running(1);
+  await stage.until("it works", async () => (await stage.condition("Ready")) !== "");
+  stage.leads = false;
+  await sleep(500);
+  const { writes } = stage.operator.writer;
+  await stage.server.kubectl(["delete", "service", `${stage.name}-primary`]);
+  await sleep(3000);
+  expect([stage.operator.writer.writes, await stage.none("service", `${stage.name}-primary`)]).toEqual([writes, true]);
+  stage.leads = true;
+  await stage.until("it goes on", async () => !(await stage.none("service", `${stage.name}-primary`)));
+});

@@ -28,6 +28,8 @@ export class OperatorStage {
   readonly #said: string[] = [];
   #count = 0;
   name = "";
+  /** What the operator takes itself for. */
+  leads = true;
   pods: PlayedPods;
   operator: Operator;
 
@@ -58,6 +60,7 @@ export class OperatorStage {
   /** A resource of its own, not applied yet. */
   async begin(): Promise<void> {
     this.#said.length = 0;
+    this.leads = true;
     this.name = `meta${++this.#count}`;
     this.pods = new PlayedPods(this.server, this.name);
     this.operator = this.#make();
@@ -137,6 +140,7 @@ export class OperatorStage {
       void this.#said.push(`${message} ${JSON.stringify(fields).slice(0, 2000)}`);
     const logger = { debug: () => undefined, info: say, warn: say, error: say };
     const settings = { image: "metamaster:test", namespace: undefined, clusterWide: true };
-    return new Operator(settings, this.#config, logger, (url) => this.pods.ask(url));
+    const leads = (): boolean => this.leads;
+    return new Operator(settings, this.#config, logger, (url) => this.pods.ask(url), leads);
   }
 }
