@@ -110,11 +110,16 @@ function podSpec(cluster: MetaMasterCluster, settings: TemplateSettings): PodSpe
 
 function masterContainer({ spec }: MetaMasterCluster, container: Container): Container {
   const env = listOf(container["env"]);
+  const mounts = listOf(container["volumeMounts"]);
+  // Whoever mounts it himself, at its place, says no more than we do.
+  const isMounted = mounts.some(
+    ({ name, mountPath, subPath }) => name === DATA_VOLUME && mountPath === spec.dataDirectory && subPath === undefined,
+  );
   const ours = [{ name: "METAMASTER_URL", value: `http://127.0.0.1:${HTTP_PORT}` }];
   return {
     ...container,
     env: [...env, ...ours.filter(({ name }) => !env.some((each) => each.name === name))],
-    volumeMounts: [...listOf(container["volumeMounts"]), { name: DATA_VOLUME, mountPath: spec.dataDirectory }],
+    volumeMounts: isMounted ? mounts : [...mounts, { name: DATA_VOLUME, mountPath: spec.dataDirectory }],
   };
 }
 
