@@ -9,7 +9,7 @@ export {
   type MetaMasterCluster,
   type ObjectMeta,
 } from "./resource.js";
-export { MEMBERS_MAX, SIDECAR_CONTAINER, WATCHDOG_CONTAINER, type Spec } from "./spec.js";
+export { DATA_VOLUME, MEMBERS_MAX, SIDECAR_CONTAINER, WATCHDOG_CONTAINER, type Spec } from "./spec.js";
 export {
   conditionReasons,
   conditionTypes,

@@ -5,6 +5,8 @@ import { duration, label, opaque, quantity, relativePath, rules, section, size, 
 export const SIDECAR_CONTAINER = "metamaster";
 /** Ends the master when the sidecar can't: a container beside it, so that what kills one leaves the other. */
 export const WATCHDOG_CONTAINER = "metamaster-watchdog";
+/** Of each member. */
+export const DATA_VOLUME = "data";
 export const MEMBERS_MAX = 99;
 
 const secretRef = z
@@ -57,12 +59,19 @@ const container = z
   .looseObject({ name: label("Name of the container.") })
   .meta({ description: "A container, as in a pod.", "x-kubernetes-preserve-unknown-fields": true });
 
+const OURS = "metamaster.io/";
+const noneOfOurs = (field: string) =>
+  rules({
+    rule: `self.all(key, !key.startsWith('${OURS}'))`,
+    message: `template.metadata.${field}: what begins with ${OURS} is the operator's and the sidecar's own, leave it out`,
+  });
+
 const template = z
   .object({
     metadata: z
       .object({
-        labels: strings("Labels of the pods.").optional(),
-        annotations: strings("Annotations of the pods.").optional(),
+        labels: strings("Labels of the pods.", noneOfOurs("labels")).optional(),
+        annotations: strings("Annotations of the pods.", noneOfOurs("annotations")).optional(),
       })
       .optional()
       .meta({ description: "Labels and annotations of the pods." }),
@@ -77,8 +86,70 @@ const template = z
             "x-kubernetes-list-type": "map",
             "x-kubernetes-list-map-keys": ["name"],
           }),
+        initContainers: z
+          .array(container)
+          .max(32)
+          .optional()
+          .meta({
+            description: "Run after the sidecar has let the pod go on: with `gate: HoldStart` only on the primary.",
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["name"],
+          }),
+        volumes: z
+          .array(
+            z
+              .looseObject({ name: label("Name of the volume.") })
+              .meta({ description: "A volume, as in a pod.", "x-kubernetes-preserve-unknown-fields": true }),
+          )
+          .max(64)
+          .optional()
+          .meta({
+            description: "Besides the members' own, `data`.",
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["name"],
+          }),
+        hostPID: z.boolean().optional().meta({ description: "Only false: see `shareProcessNamespace`." }),
+        shareProcessNamespace: z
+          .boolean()
+          .optional()
+          .meta({ description: "Only true: the sidecar ends the master through it." }),
+        restartPolicy: z.string().max(32).optional().meta({ description: "Only Always." }),
+        serviceAccountName: z.string().max(253).optional().meta({ description: "Not to be set." }),
+        terminationGracePeriodSeconds: z.int().optional().meta({ description: "Not to be set.", format: "int64" }),
       })
-      .meta({ description: "A PodSpec.", "x-kubernetes-preserve-unknown-fields": true }),
+      .meta({
+        description: "A PodSpec.",
+        "x-kubernetes-preserve-unknown-fields": true,
+        ...rules(
+          {
+            rule: `!has(self.initContainers) || !self.initContainers.exists(c, c.name in ['${SIDECAR_CONTAINER}', '${WATCHDOG_CONTAINER}'])`,
+            message: `template.spec.initContainers: the names ${SIDECAR_CONTAINER} and ${WATCHDOG_CONTAINER} are the sidecar's and its watchdog's, which the operator adds: name yours otherwise`,
+          },
+          {
+            rule: `!has(self.volumes) || !self.volumes.exists(v, v.name == '${DATA_VOLUME}' || v.name.startsWith('${SIDECAR_CONTAINER}-'))`,
+            message: `template.spec.volumes: ${DATA_VOLUME} is the member's own volume, which may be mounted without being named here, and ${SIDECAR_CONTAINER}-... are the sidecar's: name yours otherwise`,
+          },
+          {
+            rule: "(!has(self.hostPID) || !self.hostPID) && (!has(self.shareProcessNamespace) || self.shareProcessNamespace)",
+            message:
+              "template.spec: the sidecar ends the master through the pod's own shared process namespace: leave out hostPID and shareProcessNamespace",
+          },
+          {
+            rule: "!has(self.restartPolicy) || self.restartPolicy == 'Always'",
+            message: "template.spec.restartPolicy must be Always: leave it out",
+          },
+          {
+            rule: "!has(self.serviceAccountName)",
+            message:
+              "template.spec.serviceAccountName: the members have an account of their own, with the rights they need: leave it out, and put annotations for workload identity into serviceAccount.annotations",
+          },
+          {
+            rule: "!has(self.terminationGracePeriodSeconds)",
+            message:
+              "template.spec.terminationGracePeriodSeconds is made of stop.grace and stop.shipTimeout: leave it out, and set those",
+          },
+        ),
+      }),
   })
   .meta({
     description: "The pods, with the master's container; the operator adds the sidecar, the volume and the gate.",
@@ -100,10 +171,17 @@ const databases = z
     description: "The RocksDB directories of the master, in the order in which it writes them.",
     "x-kubernetes-list-type": "map",
     "x-kubernetes-list-map-keys": ["name"],
-    ...rules({
-      rule: "self.all(a, self.exists_one(b, b.path == a.path))",
-      message: "two databases can't have one path: give each its own directory",
-    }),
+    ...rules(
+      {
+        rule: "self.all(a, self.exists_one(b, b.path == a.path))",
+        message: "two databases can't have one path: give each its own directory",
+      },
+      {
+        rule: "oldSelf.all(before, self.exists(now, now.name == before.name))",
+        message:
+          "a database can't be left out or renamed: the history holds it, and members would refuse to go on without it; make another resource",
+      },
+    ),
   });
 
 const volumeClaimTemplate = z

@@ -54,6 +54,8 @@ export const conditionReasons = {
       "A member's pod can't be made, its containers don't start or end again and again, or it tells of trouble, such as a bucket that is out of reach.",
     ApplyRefused:
       "An object that the spec asks for can't be made or changed: the API server refuses it, or one of that name belongs to somebody else. The message says which and why.",
+    VolumeCantGrow:
+      "Members' volumes are smaller than is wanted, and Kubernetes does not let them grow; most often the storage class lacks `allowVolumeExpansion`.",
     PurgeFailed:
       "The resource is being deleted with `deletionPolicy: Delete`, and the bucket's prefix can't be emptied; the message says why and what to do.",
     FailoverRecent: "The primary was lost within the last minutes.",

@@ -70,8 +70,11 @@ export function label(description: string, most = 63): z.ZodString {
     .meta({ description });
 }
 
-export function strings(description: string): z.ZodRecord<z.ZodString, z.ZodString> {
-  return z.record(z.string(), z.string().max(4096)).meta({ description, maxProperties: 64 });
+export function strings(
+  description: string,
+  more: Record<string, unknown> = {},
+): z.ZodRecord<z.ZodString, z.ZodString> {
+  return z.record(z.string(), z.string().max(4096)).meta({ description, maxProperties: 64, ...more });
 }
 
 /** Below the data directory. */

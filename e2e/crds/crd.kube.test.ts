@@ -92,6 +92,29 @@ describe("what is wrong is refused at apply, with what to do", () => {
       { "spec.template.spec.containers": [container("master"), container("metamaster-watchdog")] },
       /which the operator adds/,
     ],
+    [
+      "a label of ours",
+      { "spec.template.metadata": { labels: { "metamaster.io/role": "primary" } } },
+      /template\.metadata\.labels: what begins with metamaster\.io/,
+    ],
+    [
+      "an annotation of ours",
+      { "spec.template.metadata": { annotations: { "metamaster.io/switchover-to": "a" } } },
+      /template\.metadata\.annotations: what begins/,
+    ],
+    ["a first sidecar", { "spec.template.spec.initContainers": [container("metamaster")] }, /which the operator adds/],
+    [
+      "a first watchdog",
+      { "spec.template.spec.initContainers": [container("metamaster-watchdog")] },
+      /which the operator adds/,
+    ],
+    ["another data", { "spec.template.spec.volumes": [{ name: "data", emptyDir: {} }] }, /member's own volume/],
+    ["a volume of ours", { "spec.template.spec.volumes": [{ name: "metamaster-tmp" }] }, /are the sidecar's/],
+    ["the machine's processes", { "spec.template.spec.hostPID": true }, /leave out hostPID/],
+    ["processes apart", { "spec.template.spec.shareProcessNamespace": false }, /leave out hostPID and share/],
+    ["pods that end", { "spec.template.spec.restartPolicy": "Never" }, /must be Always/],
+    ["an account of one's own", { "spec.template.spec.serviceAccountName": "me" }, /serviceAccount\.annotations/],
+    ["a grace of one's own", { "spec.template.spec.terminationGracePeriodSeconds": 5 }, /stop\.grace/],
     ["no container at all", { "spec.template.spec.containers": [] }, /should have at least 1 items/],
     ["no database", { "spec.databases": [] }, /should have at least 1 items/],
     [
@@ -144,6 +167,7 @@ describe("what is wrong is refused at apply, with what to do", () => {
 
 describe("what must not change is refused later", () => {
   test.each<[string, Json, RegExp]>([
+    ["a database renamed", { "spec.databases": [{ name: "other", path: "meta" }] }, /can't be left out or renamed/],
     ["another bucket", { "spec.bucket.url": "s3://other/prefix" }, /bucket\.url can't be changed/],
     ["a smaller volume", { "spec.volumeClaimTemplate.spec.resources.requests.storage": "1Gi" }, /can't shrink/],
     [

@@ -48,17 +48,6 @@ async function main(): Promise<void> {
   const config = sharingConnections(new KubeConfig(), (request) => operator.metrics.apiRequests.inc({ ...request }));
   config.loadFromDefault();
   const namespace = env["WATCH_NAMESPACE"] ?? "";
-  const operator: Operator = new Operator(
-    {
-      image: required("METAMASTER_IMAGE"),
-      namespace: namespace === "" ? undefined : namespace,
-      clusterWide: (env["CLUSTER_WIDE"] ?? (namespace === "" ? "true" : "false")) === "true",
-    },
-    config,
-    logger,
-    readMemberStatus,
-  );
-  const server = serve(operator, () => !stop.signal.aborted);
   const leadership = new Leadership(
     {
       ...LEASE,
@@ -69,6 +58,18 @@ async function main(): Promise<void> {
     config,
     logger,
   );
+  const operator = new Operator(
+    {
+      image: required("METAMASTER_IMAGE"),
+      namespace: namespace === "" ? undefined : namespace,
+      clusterWide: (env["CLUSTER_WIDE"] ?? (namespace === "" ? "true" : "false")) === "true",
+    },
+    config,
+    logger,
+    readMemberStatus,
+    () => leadership.leads,
+  );
+  const server = serve(operator, () => !stop.signal.aborted);
   try {
     await leadership.won(stop.signal);
     logger.info({}, "this operator leads");

@@ -141,3 +141,69 @@ test("deleted with its namespace: what no Job can empty any more is told, and en
   await stage.until("it is gone", async () => (await left("mmc")) === "");
   expect(await left("lease")).toBe("");
 });
+
+test("a volume that can't grow is asked for once, and told by a condition", async () => {
+  const { name, server } = stage;
+  await stage.apply();
+  await stage.running(1);
+  const claim = {
+    apiVersion: "v1",
+    kind: "PersistentVolumeClaim",
+    metadata: { name: `data-${name}-0`, labels: { "metamaster.io/cluster": name } },
+    spec: { accessModes: ["ReadWriteOnce"], resources: { requests: { storage: "10Gi" } } },
+  };
+  await server.kubectl(["apply", "-f", "-"], JSON.stringify(claim));
+  const size = { volumeClaimTemplate: { spec: { resources: { requests: { storage: "20Gi" } } } } };
+  await stage.patch("mmc", { spec: size });
+  await stage.until("it is told", async () =>
+    (await stage.condition("Degraded")).startsWith(`True VolumeCantGrow data-${name}-0 can't grow to 20Gi: `),
+  );
+  await sleep(1000);
+  const { writes } = stage.operator.writer;
+  await sleep(4000);
+  expect(stage.operator.writer.writes).toBe(writes);
+  const said = await server.kubectl(["get", "events", "-o", "jsonpath={.items[*].message}"]);
+  expect(said.split(`data-${name}-0 can't grow`)).toHaveLength(2);
+});
+
+test("what is done to a pod, and why a drain waits, is told by events", async () => {
+  const { name, server } = stage;
+  const events = async (kind: string, which: string): Promise<string> =>
+    await server.kubectl([
+      "get",
+      "events",
+      "--field-selector",
+      `involvedObject.kind=${kind},involvedObject.name=${which}`,
+      "-o",
+      "jsonpath={range .items[*]}{.reason} {.message} | {end}",
+    ]);
+  const node = { apiVersion: "v1", kind: "Node", metadata: { name: `${name}-node` }, spec: { unschedulable: true } };
+  await server.kubectl(["apply", "-f", "-"], JSON.stringify(node));
+  await stage.apply({ replicas: 1 });
+  await stage.until("the StatefulSet is there", async () => !(await stage.none("statefulset")));
+  stage.pods.be(0, "Primary", 9);
+  await stage.pods.make(0, "r1", `${name}-node`);
+  await stage.until("it is told", async () => /DrainWaits .*Scale out/.test(await events("MetaMasterCluster", name)));
+  expect(await stage.condition("Progressing")).toMatch(/is cordoned, and it is the only member/);
+  await server.kubectl(["delete", "node", `${name}-node`]);
+  await stage.seen("r2");
+  // No kubelet is there to end it.
+  await stage.until("the pod is replaced", async () =>
+    JSON.stringify(await stage.get("pod", `${name}-0`)).includes("deletionTimestamp"),
+  );
+  expect(await events("Pod", `${name}-0`)).toContain("PodReplaced pod");
+});
+
+test("an operator that does not lead any more writes nothing, whatever it was about to do", async () => {
+  await stage.apply();
+  await stage.running(1);
+  await stage.until("it works", async () => (await stage.condition("Ready")) !== "");
+  stage.leads = false;
+  await sleep(500);
+  const { writes } = stage.operator.writer;
+  await stage.server.kubectl(["delete", "service", `${stage.name}-primary`]);
+  await sleep(3000);
+  expect([stage.operator.writer.writes, await stage.none("service", `${stage.name}-primary`)]).toEqual([writes, true]);
+  stage.leads = true;
+  await stage.until("it goes on", async () => !(await stage.none("service", `${stage.name}-primary`)));
+});

@@ -34,12 +34,19 @@ export class Operator {
   #queue: WorkQueue | undefined;
   #store: Store | undefined;
 
-  constructor(settings: OperatorSettings, config: KubeConfig, logger: Logger, ask: AskMember) {
+  /** `leads`: nothing is written once it is false. */
+  constructor(
+    settings: OperatorSettings,
+    config: KubeConfig,
+    logger: Logger,
+    ask: AskMember,
+    leads: () => boolean = () => true,
+  ) {
     this.#settings = settings;
     this.#config = config;
     this.#logger = logger;
     this.#ask = ask;
-    this.writer = new Writer(config);
+    this.writer = new Writer(config, leads);
     this.metrics = new OperatorMetrics({
       depth: () => this.#queue?.depth ?? 0,
       writes: () => this.writer.writes,

@@ -19,7 +19,7 @@ import { primaryChange } from "./primary-change.js";
 import { observe, primaryAmong, type AskMember, type Observed } from "./observe.js";
 import { changeOf, SLOTS_EVERY_MS } from "./significant.js";
 import { secondsOf, statusOf, type Situation } from "./status.js";
-import { claimsToGrow } from "./volumes.js";
+import { claimsToGrow, VolumeGrowth } from "./volumes.js";
 import type { Again } from "./work-queue.js";
 
 export interface ReconcilerSettings {
@@ -44,6 +44,7 @@ export interface ReconcilerComponents {
 interface Memory {
   readonly lag: LagClock;
   readonly missing: MissingPods;
+  readonly volumes: VolumeGrowth;
   /** As it was told last. */
   missingTold: string | undefined;
   statusMs: number;
@@ -94,6 +95,7 @@ export class Reconciler {
       lag: new LagClock(this.#components.monotonicMs),
       missing: new MissingPods(this.#components.events, this.#components),
       missingTold: undefined,
+      volumes: new VolumeGrowth(),
       statusMs: -Infinity,
       refusedMs: undefined,
       told: "",
@@ -123,10 +125,10 @@ export class Reconciler {
     });
     // What is there is not yet what is wished: the decision may be another one then.
     if (!wrote || action.do === "SetReplicas") await this.#carryOut(cluster, members, action, memory);
-    await this.#growVolumes(cluster);
+    const cantGrow = await this.#growVolumes(cluster, memory);
     const outdated = kept && outdatedSidecar(cluster, kept, this.#settings.image);
     const missing = await this.#missing(cluster, set, members, memory);
-    await this.#status(memory, { cluster, members, action, invalid, outdated, missing });
+    await this.#status(memory, { cluster, members, action, invalid, outdated, missing, cantGrow });
     return this.#again(cluster, members, wrote ? { do: "Wait", why: "" } : action);
   }
 
@@ -197,6 +199,9 @@ export class Reconciler {
         memory.told = "";
         return;
       case "Wait":
+        // Somebody waits for a drain: kubectl only says that the pod's budget does not allow it.
+        if (members.some(({ member }) => member.role === "Primary" && member.cordoned))
+          await this.#tell(memory, cluster, action, "DrainWaits");
         return;
       case "SetReplicas":
         await this.#tell(memory, cluster, action, "Scaling");
@@ -204,7 +209,7 @@ export class Reconciler {
       case "DeletePod": {
         const pod = members.find(({ member }) => member.name === action.pod)?.pod;
         if (pod === undefined) return;
-        await this.#tell(memory, cluster, action, "PodReplaced");
+        await this.#tell(memory, cluster, action, "PodReplaced", pod);
         await writer.remove(manifestOf(pod), text(pod, "metadata", "uid"));
         return;
       }
@@ -245,36 +250,43 @@ export class Reconciler {
     if (primary === undefined) return;
     const annotations = field(primary, "metadata", "annotations");
     if (text(annotations, SWITCHOVER_ANNOTATION) === action.target) return;
-    await this.#tell(memory, cluster, action, "Switchover");
+    await this.#tell(memory, cluster, action, "Switchover", primary);
     const change = { [SWITCHOVER_ANNOTATION]: action.target, [REFUSED_ANNOTATION]: null };
     await this.#components.writer.patch(manifestOf(primary), {
       metadata: { uid: text(primary, "metadata", "uid"), annotations: change },
     });
   }
 
-  async #growVolumes(cluster: MetaMasterCluster): Promise<void> {
-    const { store, writer } = this.#components;
+  /** Why volumes can't grow, as far as is known. What was refused is tried again now and then, or once another size is asked for: a class may be changed. */
+  async #growVolumes(cluster: MetaMasterCluster, { volumes }: Memory): Promise<string | undefined> {
+    const { store, monotonicMs } = this.#components;
     const { storage } = cluster.spec.volumeClaimTemplate.spec.resources.requests;
-    const claims = store.of("PersistentVolumeClaim", namespaceOf(cluster), cluster.metadata.name);
-    for (const claim of claimsToGrow(cluster, claims)) {
-      try {
-        await writer.patch(manifestOf(claim), { spec: { resources: { requests: { storage } } } });
-        await this.#event(
-          cluster,
-          "Normal",
-          "VolumeGrows",
-          `${text(claim, "metadata", "name") ?? ""} is asked to grow to ${storage}`,
-        );
-      } catch (error) {
-        if (statusCodeOf(error) !== 403 && statusCodeOf(error) !== 422) throw error;
-        const why = apiMessage(error) ?? "its storage class does not allow it";
-        await this.#event(
-          cluster,
-          "Warning",
-          "VolumeCantGrow",
-          `${text(claim, "metadata", "name") ?? ""} can't grow to ${storage}: ${why}`,
-        );
-      }
+    const claims = claimsToGrow(
+      cluster,
+      store.of("PersistentVolumeClaim", namespaceOf(cluster), cluster.metadata.name),
+    );
+    volumes.keep(claims.map((claim) => text(claim, "metadata", "name") ?? ""));
+    for (const claim of claims) {
+      const name = text(claim, "metadata", "name") ?? "";
+      if (!volumes.isDue(name, storage, monotonicMs())) continue;
+      const why = await this.#grow(claim, storage);
+      const isNews = volumes.asked(name, { storage, why, atMs: monotonicMs() });
+      if (!isNews) continue;
+      if (why === undefined)
+        await this.#event(cluster, "Normal", "VolumeGrows", `${name} is asked to grow to ${storage}`);
+      else await this.#event(cluster, "Warning", "VolumeCantGrow", `${name} can't grow to ${storage}: ${why}`);
+    }
+    return volumes.trouble;
+  }
+
+  /** Why not; undefined: it was taken. */
+  async #grow(claim: LiveObject, storage: string): Promise<string | undefined> {
+    try {
+      await this.#components.writer.patch(manifestOf(claim), { spec: { resources: { requests: { storage } } } });
+      return undefined;
+    } catch (error) {
+      if (statusCodeOf(error) !== 403 && statusCodeOf(error) !== 422) throw error;
+      return apiMessage(error) ?? "its storage class does not allow it";
     }
   }
 
@@ -340,24 +352,32 @@ export class Reconciler {
     await this.#tell(memory, cluster, { do: "Wait", why }, failure === undefined ? "BucketKept" : "PurgeFailed");
   }
 
-  /** Once for as long as it is the same. */
+  /** Once for as long as it is the same; to the pod, too, with which it is done. */
   async #tell(
     memory: Memory,
     cluster: MetaMasterCluster,
     action: Exclude<Action, { do: "Nothing" }>,
     reason: string,
+    pod?: LiveObject,
   ): Promise<void> {
     const what = describeAction(action);
     if (memory.told === what) return;
     memory.told = what;
     this.#components.logger.info({ namespace: namespaceOf(cluster), name: cluster.metadata.name }, what);
-    await this.#event(cluster, action.do === "Wait" ? "Warning" : "Normal", reason, what);
+    const type = action.do === "Wait" ? "Warning" : "Normal";
+    await this.#event(cluster, type, reason, what);
+    if (pod !== undefined) await this.#event(aboutOf(pod), type, reason, what);
   }
 
-  async #event(cluster: MetaMasterCluster, type: "Normal" | "Warning", reason: string, message: string): Promise<void> {
+  async #event(
+    about: Parameters<Writer["event"]>[0],
+    type: "Normal" | "Warning",
+    reason: string,
+    message: string,
+  ): Promise<void> {
     const { writer, logger } = this.#components;
     try {
-      await writer.event(cluster, { type, reason, message });
+      await writer.event(about, { type, reason, message });
     } catch (error) {
       logger.warn({ err: error, reason }, `an event could not be written: ${message}`);
     }
@@ -389,6 +409,12 @@ function describeAction(action: Exclude<Action, { do: "Nothing" }>): string {
   if (action.do === "Switchover") return `switchover to ${action.target}: ${action.why}`;
   if (action.do === "DeletePod") return `pod ${action.pod} is replaced: ${action.why}`;
   return `scaled to ${action.replicas}: ${action.why}`;
+}
+
+function aboutOf(object: LiveObject): Parameters<Writer["event"]>[0] {
+  const manifest = manifestOf(object);
+  const uid = text(object, "metadata", "uid");
+  return uid === undefined ? manifest : { ...manifest, metadata: { ...manifest.metadata, uid } };
 }
 
 /** Makes a patch conditional: lists are replaced as a whole. */

@@ -26,6 +26,8 @@ export interface Situation {
   readonly refused?: string | undefined;
   /** Why pods that are wanted can't be made. */
   readonly missing?: string | undefined;
+  /** Volumes that are smaller than is wanted: which, and why. */
+  readonly cantGrow?: string | undefined;
   /** Image of the members' sidecars, where this operator would take another one. */
   readonly outdated?: string | undefined;
   /** Of a resource that is being deleted. */
@@ -256,7 +258,7 @@ function progressing({ cluster, members, action, outdated, deletion }: Situation
 }
 
 function degraded(situation: Situation): Verdict<"Degraded"> {
-  const { cluster, members, nowMs, invalid, refused, deletion } = situation;
+  const { cluster, members, nowMs, invalid, refused, cantGrow, deletion } = situation;
   if (deletion?.failure !== undefined) return { status: "True", reason: "PurgeFailed", message: deletion.failure };
   if (invalid !== undefined) return { status: "True", reason: "MemberFailing", message: invalid };
   if (refused !== undefined) return { status: "True", reason: "ApplyRefused", message: refused };
@@ -267,6 +269,7 @@ function degraded(situation: Situation): Verdict<"Degraded"> {
     return { status: "True", reason: "MemberFailing", message: `${failing.member.name}: ${whyOf(failing)}` };
   const [none] = notMade(situation);
   if (none !== undefined) return { status: "True", reason: "MemberFailing", message: none };
+  if (cantGrow !== undefined) return { status: "True", reason: "VolumeCantGrow", message: cantGrow };
   const last = newestFailover(members) ?? cluster.status?.lastFailover;
   // Of one that is scaled to none nobody looks again when the minutes are over.
   if (

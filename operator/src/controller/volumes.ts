@@ -29,3 +29,42 @@ export function claimsToGrow(cluster: MetaMasterCluster, claims: readonly LiveOb
     return asked !== undefined && bytesOf(asked) < wanted;
   });
 }
+
+interface Asked {
+  readonly storage: string;
+  /** Why it was refused. */
+  readonly why: string | undefined;
+  readonly atMs: number;
+}
+
+const AGAIN_MS = 10 * 60_000;
+
+/** What was asked of the claims that are too small, and what came of it. */
+export class VolumeGrowth {
+  readonly #asked = new Map<string, Asked>();
+
+  /** Forgets all others: they are as large as they should be, or gone. */
+  keep(claims: readonly string[]): void {
+    for (const claim of this.#asked.keys()) if (!claims.includes(claim)) this.#asked.delete(claim);
+  }
+
+  isDue(claim: string, storage: string, nowMs: number): boolean {
+    const last = this.#asked.get(claim);
+    return last === undefined || last.storage !== storage || nowMs - last.atMs >= AGAIN_MS;
+  }
+
+  /** False: the same as before. */
+  asked(claim: string, asked: Asked): boolean {
+    const last = this.#asked.get(claim);
+    this.#asked.set(claim, asked);
+    return last?.storage !== asked.storage || last.why !== asked.why;
+  }
+
+  get trouble(): string | undefined {
+    const refused = [...this.#asked].filter(([, { why }]) => why !== undefined);
+    const [first] = refused;
+    if (first === undefined) return undefined;
+    const [, { storage, why }] = first;
+    return `${refused.map(([claim]) => claim).join(", ")} can't grow to ${storage}: ${why ?? ""}`;
+  }
+}

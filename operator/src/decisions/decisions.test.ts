@@ -92,6 +92,13 @@ test.each([
   expect(said(offItsNode(members(text), 10))).toBe(expected);
 });
 
+test("a drain that can't go on says what to do", () => {
+  expect(offItsNode(members("P0!"), 10)).toMatchObject({ why: expect.stringMatching(/only member.*Scale out/) });
+  expect(offItsNode(members("P0! S1!"), 10)).toMatchObject({
+    why: expect.stringMatching(/no standby on another node/),
+  });
+});
+
 test.each([
   ["P0 S1 S2", 3, 3, "Nothing"],
   ["P0 S1 S2", 3, 5, "SetReplicas 5"],

@@ -51,6 +51,11 @@ export function offItsNode(members: readonly Member[], maxLagSeconds: number): A
   if (primary === undefined || !(primary.cordoned || primary.nodeSilent)) return nothing;
   const why = `the node of ${primary.name} is ${primary.cordoned ? "cordoned" : "not Ready"}`;
   const target = bestTarget(members, { maxLagSeconds, may: () => true });
+  if (target === undefined && members.length === 1) {
+    return wait(
+      `${why}, and it is the only member: its eviction is refused. Scale out, and another takes over; or delete the pod, and nobody serves until it runs elsewhere`,
+    );
+  }
   if (target === undefined) return wait(`${why}, and no standby on another node is close enough to be primary instead`);
   return { do: "Switchover", target: target.name, why };
 }

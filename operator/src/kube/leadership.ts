@@ -23,6 +23,7 @@ export class Leadership {
   readonly #settings: LeadershipSettings;
   readonly #api: CoordinationV1Api;
   readonly #logger: Logger;
+  #provenMs = -Infinity;
   #seen: { readonly version: string; readonly atMs: number } | undefined;
 
   constructor(settings: LeadershipSettings, config: KubeConfig, logger: Logger) {
@@ -31,14 +32,23 @@ export class Leadership {
     this.#logger = logger;
   }
 
+  /** By its own clock: one that was stopped for a while, or can't renew, has done with writing before another one begins. */
+  get leads(): boolean {
+    return performance.now() - this.#provenMs < this.#settings.leaseMs;
+  }
+
   /** Resolves once it leads; rejects with the signal's reason. */
   async won(signal: AbortSignal): Promise<void> {
     let said = "";
     for (;;) {
       signal.throwIfAborted();
+      const sentMs = performance.now();
       try {
         const holder = await this.#inTime();
-        if (holder === undefined) return;
+        if (holder === undefined) {
+          this.#provenMs = sentMs;
+          return;
+        }
         if (holder !== said) this.#logger.info({ holder }, `${holder} leads, waiting`);
         said = holder;
       } catch (error) {
@@ -51,14 +61,16 @@ export class Leadership {
   /** Renews it; resolves when it is lost, or with the signal. */
   async held(signal: AbortSignal): Promise<void> {
     const { retryMs, renewDeadlineMs } = this.#settings;
-    let provenMs = performance.now();
-    while (!signal.aborted && performance.now() - provenMs < renewDeadlineMs) {
+    while (!signal.aborted && performance.now() - this.#provenMs < renewDeadlineMs) {
       await sleep(retryMs, undefined, { signal }).catch(() => undefined);
       if (signal.aborted) return;
       const sentMs = performance.now();
       try {
-        if ((await this.#inTime()) !== undefined) return;
-        provenMs = sentMs;
+        if ((await this.#inTime()) !== undefined) {
+          this.#provenMs = -Infinity;
+          return;
+        }
+        this.#provenMs = sentMs;
       } catch (error) {
         this.#logger.warn({ err: error }, "the operator's lease can't be renewed, trying again");
       }
@@ -68,6 +80,7 @@ export class Leadership {
   /** Lets another one work at once. */
   async release(): Promise<void> {
     const { name, namespace } = this.#settings;
+    this.#provenMs = -Infinity;
     try {
       const lease = await this.#api.readNamespacedLease({ name, namespace });
       if (lease.spec?.holderIdentity !== this.#settings.identity) return;

@@ -15,6 +15,7 @@ export class Writer {
   readonly #objects: RawApi;
   readonly #custom: CustomObjectsApi;
   readonly #core: CoreV1Api;
+  readonly #mayWrite: () => boolean;
   /**
    * Applied, and nothing changed by it, though it is not what is there: the API server writes it in another way (`cpu: 1000m` is `1`, what is empty is left out), or somebody else adds to it each time. Which
    * digest, at which version.
@@ -23,7 +24,9 @@ export class Writer {
   /** So many requests that changed, or would have changed, something. */
   writes = 0;
 
-  constructor(config: KubeConfig) {
+  /** `mayWrite`: asked before each. False: another operator may be at work, and what is known here is of no weight any more. */
+  constructor(config: KubeConfig, mayWrite: () => boolean = () => true) {
+    this.#mayWrite = mayWrite;
     this.#objects = config.makeApiClient(RawApi);
     this.#custom = config.makeApiClient(CustomObjectsApi);
     this.#core = config.makeApiClient(CoreV1Api);
@@ -39,7 +42,7 @@ export class Writer {
     await this.#refuseAnothers(manifest, live);
     const { metadata } = manifest;
     const annotations = { ...metadata.annotations, [APPLIED]: digest };
-    this.writes += 1;
+    this.#count();
     const answer = await this.#objects
       .apply({ ...manifest, metadata: { ...metadata, annotations } }, FIELD_MANAGER)
       .catch((error: unknown) => {
@@ -50,6 +53,11 @@ export class Writer {
     if (changed) this.#vain.delete(which);
     else this.#vain.set(which, `${digest} ${after ?? ""}`);
     return changed;
+  }
+
+  #count(): void {
+    if (!this.#mayWrite()) throw new Error("this operator does not lead any more: nothing is written");
+    this.writes += 1;
   }
 
   /** What is known is what bears our label: before something is made, it is looked for. Applied by force, and given an owner, another one's would be lost with the resource. */
@@ -85,7 +93,7 @@ export class Writer {
       name,
       ...(namespace === undefined ? {} : { namespace }),
     };
-    this.writes += 1;
+    this.#count();
     await this.#objects.patch(body, undefined, undefined, FIELD_MANAGER, undefined, PatchStrategy.MergePatch);
   }
 
@@ -94,7 +102,7 @@ export class Writer {
     const { apiVersion, kind, metadata } = object;
     const { name, namespace } = metadata;
     const target = { apiVersion, kind, metadata: { name, ...(namespace === undefined ? {} : { namespace }) } };
-    this.writes += 1;
+    this.#count();
     try {
       await this.#objects.delete(
         target,
@@ -128,7 +136,7 @@ export class Writer {
       namespace: namespaceOf(cluster),
       name: cluster.metadata.name,
     };
-    this.writes += 1;
+    this.#count();
     await this.#custom.replaceNamespacedCustomObjectStatus({ ...where, body: { ...cluster, status } });
   }
 
@@ -140,7 +148,7 @@ export class Writer {
     const { apiVersion, kind, metadata } = about;
     const namespace = metadata.namespace ?? "default";
     const now = new Date();
-    this.writes += 1;
+    this.#count();
     await this.#core.createNamespacedEvent({
       namespace,
       body: {

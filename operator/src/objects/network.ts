@@ -4,7 +4,7 @@ import { HTTP_PORT, ownedMeta, ROLE_LABEL, selectorLabels, type Manifest } from 
 interface Port {
   readonly name: string;
   readonly port: number;
-  readonly targetPort: string | number;
+  readonly targetPort: number;
   readonly protocol?: string;
 }
 
@@ -26,11 +26,13 @@ export function roleService(cluster: MetaMasterCluster, role: "primary" | "stand
   return { apiVersion: "v1", kind: "Service", metadata, spec };
 }
 
-/** An eviction of the primary is refused until another member is: standbys may go at any time. */
+/**
+ * An eviction of the primary is refused until another member is: standbys may go at any time. One that is not ready may, too: it serves nobody, and a pod whose sidecar is dead keeps the label of what it was.
+ */
 export function disruptionBudget(cluster: MetaMasterCluster): Manifest {
   const metadata = ownedMeta(cluster, `${cluster.metadata.name}-primary`);
   const matchLabels = { ...selectorLabels(cluster), [ROLE_LABEL]: "primary" };
-  const spec = { maxUnavailable: 0, selector: { matchLabels } };
+  const spec = { maxUnavailable: 0, unhealthyPodEvictionPolicy: "AlwaysAllow", selector: { matchLabels } };
   return { apiVersion: "policy/v1", kind: "PodDisruptionBudget", metadata, spec };
 }
 
@@ -46,11 +48,13 @@ function portOf(value: unknown): Port | undefined {
   if (typeof value !== "object" || value === null) return undefined;
   const { name, containerPort, protocol } = value as Readonly<Record<string, unknown>>;
   if (typeof containerPort !== "number") return undefined;
-  const named = typeof name === "string";
+  const given = typeof protocol === "string" ? protocol : undefined;
+  const suffix = given === undefined || given === "TCP" ? "" : `-${given.toLowerCase()}`;
   return {
-    name: named ? name : `port-${containerPort}`,
+    name: typeof name === "string" ? name : `port-${containerPort}${suffix}`,
     port: containerPort,
-    targetPort: named ? name : containerPort,
-    ...(typeof protocol === "string" ? { protocol } : {}),
+    // Another container may have a port of the same name.
+    targetPort: containerPort,
+    ...(given === undefined ? {} : { protocol: given }),
   };
 }

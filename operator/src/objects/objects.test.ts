@@ -174,6 +174,39 @@ test("a change of the configuration is a change of the pods' template; one of th
   expect(digest({ replicas: 5 })).toBe(digest({}));
 });
 
+test("the primary's Service has the master's ports, by their numbers", () => {
+  const ports = [
+    { name: "rpc", containerPort: 8080 },
+    { containerPort: 53 },
+    { containerPort: 53, protocol: "UDP" },
+    { name: "web", containerPort: 80, protocol: "TCP" },
+  ];
+  const changes = { template: { spec: { containers: [{ name: "master", image: "m", ports }] } } };
+  const service = desiredObjects(cluster(changes), settings).find(({ metadata }) => metadata.name === "meta-primary");
+  expect(field(service, "spec", "ports")).toEqual([
+    { name: "rpc", port: 8080, targetPort: 8080 },
+    { name: "port-53", port: 53, targetPort: 53 },
+    { name: "port-53-udp", port: 53, targetPort: 53, protocol: "UDP" },
+    { name: "web", port: 80, targetPort: 80, protocol: "TCP" },
+  ]);
+});
+
+function mounts(volumeMounts: readonly object[]): unknown {
+  const spec = podSpec({ template: { spec: { containers: [{ name: "master", image: "m", volumeMounts }] } } });
+  return field(spec, "containers", 0, "volumeMounts");
+}
+
+test("a master that mounts the data itself mounts it once; another volume in its place is left for the API server to refuse", () => {
+  const [data, other] = ["data", "cache"].map((name) => ({ name, mountPath: "/data" }));
+  expect(mounts([data!])).toEqual([data]);
+  expect(mounts([other!])).toEqual([other, data]);
+});
+
+test("a primary is guarded from eviction while it is ready", () => {
+  const budget = desiredObjects(cluster(), settings).find(({ kind }) => kind === "PodDisruptionBudget");
+  expect(field(budget, "spec")).toMatchObject({ maxUnavailable: 0, unhealthyPodEvictionPolicy: "AlwaysAllow" });
+});
+
 test("rights are limited to the cluster's own names", () => {
   const role = desiredObjects(cluster(), settings).find(({ kind }) => kind === "Role");
   expect(field(role, "rules", 1, "resourceNames")).toEqual(["meta"]);

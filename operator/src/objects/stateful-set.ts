@@ -1,11 +1,10 @@
-import type { MetaMasterCluster } from "../../../crds/src/index.js";
+import { DATA_VOLUME, type MetaMasterCluster } from "../../../crds/src/index.js";
 import { HTTP_PORT, labelsOf, ownedMeta, selectorLabels, type KubeManifest } from "./names.js";
 import { fieldRef, ownContainer, ownEnv, ownMounts, ownVolumes } from "./own-container.js";
 import { RESTARTED_ANNOTATION } from "./rendering.js";
 import { sidecarSecurity } from "./security.js";
 import { watchdog, watchdogEnv, watchdogMount, watchdogVolume } from "./watchdog.js";
 
-const DATA_VOLUME = "data";
 /** What a kubelet may take besides the member's own times. */
 const GRACE_MARGIN_S = 10;
 /** A probe that waits this long is answered after 25 s at the latest. */
@@ -121,11 +120,17 @@ function dataMount({ spec }: MetaMasterCluster): Container & { readonly mountPat
 
 function masterContainer(cluster: MetaMasterCluster, container: Container): Container {
   const env = listOf(container["env"]);
+  const mounts = listOf(container["volumeMounts"]);
+  // Whoever mounts it himself, at its place, says no more than we do.
+  const isMounted = mounts.some(
+    ({ name, mountPath, subPath }) =>
+      name === DATA_VOLUME && mountPath === cluster.spec.dataDirectory && subPath === undefined,
+  );
   const ours = [{ name: "METAMASTER_URL", value: `http://127.0.0.1:${HTTP_PORT}` }];
   return {
     ...container,
     env: [...env, ...ours.filter(({ name }) => !env.some((each) => each.name === name))],
-    volumeMounts: [...listOf(container["volumeMounts"]), dataMount(cluster)],
+    volumeMounts: isMounted ? mounts : [...mounts, dataMount(cluster)],
   };
 }
 

@@ -14,10 +14,11 @@ export class PlayedPods {
     this.#cluster = cluster;
   }
 
-  async make(ordinal: number, revision: string): Promise<void> {
+  async make(ordinal: number, revision: string, nodeName?: string): Promise<void> {
     const name = `${this.#cluster}-${ordinal}`;
     const labels = { "metamaster.io/cluster": this.#cluster, "controller-revision-hash": revision };
-    const spec = { containers: [{ name: "master", image: "none" }] };
+    const node = nodeName === undefined ? {} : { nodeName };
+    const spec = { containers: [{ name: "master", image: "none" }], ...node };
     await this.#server.kubectl(
       ["apply", "-f", "-"],
       JSON.stringify({ apiVersion: "v1", kind: "Pod", metadata: { name, labels }, spec }),
