@@ -5,6 +5,7 @@ import type { OwnPod } from "../../kube/own-pod.js";
 import type { Gate } from "../../member/gate.js";
 import type { Member } from "../../member/member.js";
 import type { Role } from "../../member/roles.js";
+import { untilAborted } from "../../member/scope.js";
 import type { LoadedConfig } from "../config/load.js";
 import { ROLE_LABEL } from "./role-label.js";
 
@@ -33,9 +34,27 @@ interface PodParts {
   readonly logger: Logger;
 }
 
+interface WatchedParts extends PodParts {
+  /** Sidecar and watchdog were both started again. */
+  readonly onWorn: () => void;
+}
+
 /** What a member does with its own pod, until `signal` aborts. Never rejects. */
 export async function keepPod(parts: PodParts, signal: AbortSignal): Promise<void> {
-  const works = [again(parts, "this pod can't be watched", heedPod, signal)];
+  const worn = Promise.withResolvers<void>();
+  const watched = { ...parts, onWorn: worn.resolve };
+  const works = [
+    again(watched, "this pod can't be watched", heedPod, signal),
+    again(
+      parts,
+      "this pod can't be replaced, and could lead without anybody to end its master",
+      async () => {
+        await untilAborted(worn.promise, signal);
+        await replaceWorn(parts, signal);
+      },
+      signal,
+    ),
+  ];
   if (parts.config.gate === "HoldStart") {
     works.push(
       again(
@@ -51,10 +70,10 @@ export async function keepPod(parts: PodParts, signal: AbortSignal): Promise<voi
 }
 
 /** Until it is done: tries again what fails, less and less often. */
-async function again(
-  parts: PodParts,
+async function again<P extends PodParts>(
+  parts: P,
   complaint: string,
-  work: (parts: PodParts, signal: AbortSignal) => Promise<void>,
+  work: (parts: P, signal: AbortSignal) => Promise<void>,
   signal: AbortSignal,
 ): Promise<void> {
   const { clock, logger } = parts;
@@ -114,20 +133,22 @@ function isBesideAnother(member: Member): boolean {
   return member.roles.state.role === "Standby" && primary !== undefined && primary.member !== member.status.member;
 }
 
-/** The switchovers that are asked for by an annotation, a master that the kubelet lets wait, and a pod that must not lead as it is. */
-async function heedPod(parts: PodParts, signal: AbortSignal): Promise<void> {
+/**
+ * Sidecar and watchdog were both started again: the next time nobody might be there to end the master, for longer than a lease. Another pod is better before this one leads; as long as it leads, or
+ * nobody does, it is needed.
+ */
+async function replaceWorn({ member, pod, clock, logger }: PodParts, signal: AbortSignal): Promise<void> {
+  while (!isBesideAnother(member)) await clock.sleep(OPENED_LOOK_MS, signal);
+  logger.warn({}, "sidecar and watchdog of this pod were both started again: it is replaced before it leads");
+  await pod.replace(signal);
+}
+
+/** The switchovers that are asked for by an annotation, a master that the kubelet lets wait, and containers of ours that it started again. */
+async function heedPod(parts: WatchedParts, signal: AbortSignal): Promise<void> {
   const { member, pod, logger, isHeld, config } = parts;
   let done: unknown;
   for await (const { annotations, isBackingOff, isWorn } of pod.changes(WATCH_MS, signal)) {
-    // Its label tells of its role: a change of that is one of the pod.
-    if (isWorn && isBesideAnother(member)) {
-      logger.warn(
-        {},
-        "sidecar and watchdog were both started again: the next time nobody might be there to end a master; this pod is replaced before it leads",
-      );
-      await pod.replace(signal);
-      return;
-    }
+    if (isWorn) parts.onWorn();
     if (isBackingOff && config.gate === "HoldStart" && member.roles.state.role === "Primary" && !isHeld()) {
       logger.warn({}, "the master has ended again and the kubelet lets it wait: its pod is replaced, another may lead");
       await pod.replace(signal);
