@@ -338,7 +338,7 @@ const sidecar = section("The container that replicates.", {
   imagePullPolicy: z.enum(["Always", "IfNotPresent", "Never"]).optional().meta({ description: "As in a container." }),
   resources: opaque("As in a container.").optional(),
   watchdogResources: opaque(
-    "Of the watchdog's container, as in a container: some 50 MB are in use, most of it the program's file. Default: small requests, no limits.",
+    "Of the watchdog's container, as in a container: some 55 MB are in use, most of it the program's file. Default: small requests, no limits.",
   ).optional(),
   logLevel: z.enum(["Debug", "Info", "Warn", "Error"]).default("Info").meta({ description: "What is logged." }),
 });

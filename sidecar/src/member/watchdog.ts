@@ -7,6 +7,8 @@ import type { LockBar } from "./lock-bar.js";
 import { uptimeHundredths } from "./uptime.js";
 
 const lookMs = 50;
+/** Where nobody is there and nobody speaks: until a sidecar does. */
+const idleLookMs = 250;
 /** A watchdog that was killed, and is back, waits so long for the word of a sidecar that lives. */
 const wordMsMax = 1000;
 const timerMsMax = 60_000;
@@ -102,7 +104,8 @@ export class Watchdog {
       return;
     }
     // Until told that leadership goes on, or that nobody runs: a container may be started again.
-    this.#timer = setTimeout(() => this.#watch(), lookMs);
+    const isIdle = isDone && this.#voucher === undefined;
+    this.#timer = setTimeout(() => this.#watch(), isIdle ? idleLookMs : lookMs);
   }
 
   /** True if nobody is there. */

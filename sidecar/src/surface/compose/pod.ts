@@ -36,7 +36,10 @@ interface PodParts {
 
 /** What a member does with its own pod, until `signal` aborts. Never rejects. */
 export async function keepPod(parts: PodParts, signal: AbortSignal): Promise<void> {
-  const works = [again(parts, "this pod can't be heeded", heedPod, signal)];
+  const works = [
+    again(parts, "this pod can't be heeded", heedPod, signal),
+    again(parts, "this pod can't be replaced, and could lead without anybody to end its master", replaceWorn, signal),
+  ];
   if (parts.config.gate === "HoldStart") {
     works.push(
       again(
@@ -52,10 +55,10 @@ export async function keepPod(parts: PodParts, signal: AbortSignal): Promise<voi
 }
 
 /** Until it is done: tries again what fails, less and less often. */
-async function again(
-  parts: PodParts,
+async function again<P extends PodParts>(
+  parts: P,
   complaint: string,
-  work: (parts: PodParts, signal: AbortSignal) => Promise<void>,
+  work: (parts: P, signal: AbortSignal) => Promise<void>,
   signal: AbortSignal,
 ): Promise<void> {
   const { clock, logger } = parts;
@@ -113,20 +116,25 @@ function isBesideAnother(member: Member): boolean {
   return member.roles.state.role === "Standby" && primary !== undefined && primary.member !== member.status.member;
 }
 
-/** The switchovers that are asked for by an annotation, a master that the kubelet lets wait, and a pod that must not lead as it is. */
+/**
+ * Sidecar and watchdog were both started again: the next time nobody might be there to end the master, for longer than a lease. Another pod is better before this one leads; as long as it leads, or
+ * nobody does, it is needed.
+ */
+async function replaceWorn({ member, pod, watch, clock, logger }: PodParts, signal: AbortSignal): Promise<void> {
+  for await (const { isWorn } of watch.views(signal)) {
+    if (!isWorn) continue;
+    while (!isBesideAnother(member)) await clock.sleep(OPENED_LOOK_MS, signal);
+    logger.warn({}, "sidecar and watchdog of this pod were both started again: it is replaced before it leads");
+    await pod.replace(signal);
+    return;
+  }
+}
+
+/** The switchovers that are asked for by an annotation, and a master that the kubelet lets wait. */
 async function heedPod(parts: PodParts, signal: AbortSignal): Promise<void> {
   const { member, pod, logger, isHeld, config, watch } = parts;
   let done: unknown;
-  for await (const { annotations, isBackingOff, isWorn } of watch.views(signal)) {
-    // Its label tells of its role: a change of that is one of the pod.
-    if (isWorn && isBesideAnother(member)) {
-      logger.warn(
-        {},
-        "sidecar and watchdog were both started again: the next time nobody might be there to end a master; this pod is replaced before it leads",
-      );
-      await pod.replace(signal);
-      return;
-    }
+  for await (const { annotations, isBackingOff } of watch.views(signal)) {
     if (isBackingOff && config.gate === "HoldStart" && member.roles.state.role === "Primary" && !isHeld()) {
       logger.warn({}, "the master has ended again and the kubelet lets it wait: its pod is replaced, another may lead");
       await pod.replace(signal);
