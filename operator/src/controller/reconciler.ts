@@ -4,7 +4,8 @@ import { pendingSwitchover } from "../decisions/declared.js";
 import { nothing, wait, type Action } from "../decisions/members.js";
 import { field, list, number, text, type LiveObject } from "../kube/objects.js";
 import type { Store } from "../kube/store.js";
-import { statusCodeOf, type Writer } from "../kube/writer.js";
+import { messageOf, Refused, statusCodeOf } from "../kube/refused.js";
+import type { Writer } from "../kube/writer.js";
 import type { Logger } from "../log.js";
 import { desiredObjects } from "../objects/desired.js";
 import { FINALIZER, manifestOf, namespaceOf, REFUSED_ANNOTATION, SWITCHOVER_ANNOTATION } from "../objects/names.js";
@@ -107,7 +108,13 @@ export class Reconciler {
     const decided = set === undefined ? nothing : decide(cluster, members, set);
     const action = await this.#unlessRefused(cluster, members, decided, memory);
     const kept = keptRendering(cluster, set, members.length);
-    const wrote = await this.#apply(cluster, set, action, kept);
+    const wrote = await this.#apply(cluster, set, action, kept).catch(refusedOnly);
+    if (wrote instanceof Refused) {
+      const refused = `${wrote.message}. ${wrote.kind === "StatefulSet" ? "Correct spec.template. " : ""}Until then nothing is changed.`;
+      await this.#tell(memory, cluster, { do: "Wait", why: refused }, "SpecInvalid");
+      await this.#status(memory, { cluster, members, action: nothing, invalid: undefined, refused });
+      return REFUSED_AGAIN_MS;
+    }
     // What is there is not yet what is wished: the decision may be another one then.
     if (!wrote || action.do === "SetReplicas") await this.#carryOut(cluster, members, action, memory);
     await this.#growVolumes(cluster);
@@ -244,7 +251,7 @@ export class Reconciler {
         );
       } catch (error) {
         if (statusCodeOf(error) !== 403 && statusCodeOf(error) !== 422) throw error;
-        const why = text(error, "body", "message") ?? "its storage class does not allow it";
+        const why = messageOf(error) ?? "its storage class does not allow it";
         await this.#event(
           cluster,
           "Warning",
@@ -321,6 +328,11 @@ export class Reconciler {
       logger.warn({ err: error, reason }, `an event could not be written: ${message}`);
     }
   }
+}
+
+function refusedOnly(error: unknown): Refused {
+  if (error instanceof Refused) return error;
+  throw error;
 }
 
 function decide(cluster: MetaMasterCluster, members: readonly Observed[], set: LiveObject): Action {

@@ -27,6 +27,8 @@ export interface Situation {
   readonly action: Action;
   /** Of the spec, found by the operator: names the field. */
   readonly invalid: string | undefined;
+  /** What the API server refused of what the operator would have made of the spec, and what to do. */
+  readonly refused?: string | undefined;
   /** Image of the members' sidecars, where this operator would take another one. */
   readonly outdated?: string | undefined;
   /** Of a resource that is being deleted. */
@@ -120,9 +122,11 @@ function verdictsOf(situation: Situation, primary: Observed | undefined): Verdic
   };
 }
 
-function ready({ cluster, members, invalid }: Situation, primary: Observed | undefined): Verdict<"Ready"> {
+function ready({ cluster, members, invalid, refused }: Situation, primary: Observed | undefined): Verdict<"Ready"> {
   const wanted = cluster.spec.replicas;
-  if (invalid !== undefined) return { status: "False", reason: "SpecInvalid", message: invalid };
+  // Of members that serve, what is refused is told by Degraded.
+  const wrong = invalid ?? (primary === undefined ? refused : undefined);
+  if (wrong !== undefined) return { status: "False", reason: "SpecInvalid", message: wrong };
   if (wanted === 0)
     return { status: "True", reason: "ScaledToZero", message: "No member is wanted; the history is in the bucket." };
   const count = members.filter(isReady).length;
@@ -212,10 +216,20 @@ function bucketReachable({ cluster, members }: Situation, primary: Observed | un
   return { status: "True", reason: "Reachable", message: "What the primary writes becomes durable." };
 }
 
-function progressing({ cluster, members, action, outdated, deletion }: Situation): Verdict<"Progressing"> {
+function progressing({
+  cluster,
+  members,
+  action,
+  invalid,
+  refused,
+  outdated,
+  deletion,
+}: Situation): Verdict<"Progressing"> {
   const why = action.do === "Nothing" ? "" : action.why;
   if (cluster.metadata.deletionTimestamp !== undefined)
     return { status: "True", reason: "Deleting", message: deletion?.why ?? "The resource is being deleted." };
+  if ((invalid ?? refused) !== undefined)
+    return { status: "False", reason: "Stable", message: "Nothing is changed: the spec can't be carried out." };
   if (action.do === "Switchover")
     return { status: "True", reason: "SwitchingOver", message: `To ${action.target}: ${why}` };
   const declared = pendingSwitchover(cluster.spec.switchover, cluster.status?.switchover)?.target;
@@ -234,11 +248,12 @@ function progressing({ cluster, members, action, outdated, deletion }: Situation
   return { status: "False", reason: "Stable", message };
 }
 
-function degraded({ cluster, members, nowMs, invalid, deletion }: Situation): Verdict<"Degraded"> {
+function degraded({ cluster, members, nowMs, invalid, refused, deletion }: Situation): Verdict<"Degraded"> {
   if (deletion?.failure !== undefined) return { status: "True", reason: "PurgeFailed", message: deletion.failure };
-  if (invalid !== undefined) return { status: "True", reason: "MemberFailing", message: invalid };
+  if (invalid !== undefined) return { status: "True", reason: "SpecInvalid", message: invalid };
   const halted = members.find(({ member }) => member.role === "Halted");
   if (halted !== undefined) return { status: "True", reason: "MemberHalted", message: describe(halted) };
+  if (refused !== undefined) return { status: "True", reason: "SpecInvalid", message: refused };
   const failing = members.find(isTroubled);
   if (failing !== undefined)
     return { status: "True", reason: "MemberFailing", message: `${failing.member.name}: ${whyOf(failing)}` };

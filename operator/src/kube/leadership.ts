@@ -1,7 +1,7 @@
 import { CoordinationV1Api, V1MicroTime, type KubeConfig, type V1Lease } from "@kubernetes/client-node";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Logger } from "../log.js";
-import { statusCodeOf } from "./writer.js";
+import { statusCodeOf } from "./refused.js";
 
 export interface LeadershipSettings {
   readonly name: string;

@@ -1,6 +1,7 @@
 import {
   CoreV1Api,
   CustomObjectsApi,
+  HttpMethod,
   KubernetesObjectApi,
   PatchStrategy,
   type KubeConfig,
@@ -10,14 +11,30 @@ import { digestOf } from "../objects/digest.js";
 import { FIELD_MANAGER, namespaceOf, type KubeManifest } from "../objects/names.js";
 import { covers } from "./covers.js";
 import { text, type LiveObject } from "./objects.js";
+import { Refused, statusCodeOf, whyRefused } from "./refused.js";
 
 /** Of what was applied last: what is taken out of a manifest must be applied, too, though all that is left stands. */
 const APPLIED = "metamaster.io/applied";
 const REMEMBERED_MAX = 20_000;
 
+/** The library's own `patch` leaves out what its models don't know, such as a misspelt field of a person's template: sent as it is, the API server refuses it. */
+class AsItIs extends KubernetesObjectApi {
+  async apply(object: LiveObject): Promise<LiveObject> {
+    const path = await this.specUriPath(object, "patch");
+    const request = this.configuration.baseServer.makeRequestContext(path, HttpMethod.PATCH);
+    request.setHeaderParam("Accept", "application/json");
+    request.setHeaderParam("Content-Type", PatchStrategy.ServerSideApply);
+    request.setQueryParam("fieldManager", FIELD_MANAGER);
+    request.setQueryParam("force", "true");
+    request.setBody(JSON.stringify(object));
+    return await this.requestPromise(request);
+  }
+}
+
 /** Every writing of the operator. One try each: who calls it comes again. */
 export class Writer {
   readonly #objects: KubernetesObjectApi;
+  readonly #asItIs: AsItIs;
   readonly #custom: CustomObjectsApi;
   readonly #core: CoreV1Api;
   /** By UID: of what an apply left, which manifest and which version. The API server may write what was sent in another way (`cpu: 1000m`), or leave it out (`envFrom: []`): `covers` would never hold. */
@@ -27,11 +44,12 @@ export class Writer {
 
   constructor(config: KubeConfig) {
     this.#objects = KubernetesObjectApi.makeApiClient(config);
+    this.#asItIs = config.makeApiClient(AsItIs);
     this.#custom = config.makeApiClient(CustomObjectsApi);
     this.#core = config.makeApiClient(CoreV1Api);
   }
 
-  /** Server-side apply, unless `live` has it all. True: that changed something. */
+  /** Server-side apply, unless `live` has it all. True: that changed something. Rejects with `Refused` where only another manifest would help. */
   async apply(manifest: KubeManifest, live: LiveObject | undefined): Promise<boolean> {
     const digest = digestOf(JSON.stringify(manifest, changeable));
     if (live !== undefined && text(live, "metadata", "annotations", APPLIED) === digest) {
@@ -42,17 +60,20 @@ export class Writer {
     const annotations = { ...metadata.annotations, [APPLIED]: digest };
     const body = { ...manifest, metadata: { ...metadata, annotations } } as unknown as LiveObject;
     this.writes += 1;
-    const result = await this.#objects.patch(
-      body,
-      undefined,
-      undefined,
-      FIELD_MANAGER,
-      true,
-      PatchStrategy.ServerSideApply,
-    );
+    const result = await this.#send(body);
     if (this.#left.size >= REMEMBERED_MAX) this.#left.clear();
     this.#left.set(text(result, "metadata", "uid") ?? "", left(result, digest));
     return live === undefined || left(live, digest) !== left(result, digest);
+  }
+
+  async #send(body: LiveObject): Promise<LiveObject> {
+    try {
+      return await this.#asItIs.apply(body);
+    } catch (error) {
+      const why = whyRefused(error);
+      if (why === undefined) throw error;
+      throw new Refused(body.kind ?? "", body.metadata?.name ?? "", why, { cause: error });
+    }
   }
 
   /** A merge patch of metadata, or of what else is given. */
@@ -152,9 +173,4 @@ export interface OperatorEvent {
   /** One word for programs. */
   readonly reason: string;
   readonly message: string;
-}
-
-export function statusCodeOf(error: unknown): number | undefined {
-  const code: unknown = typeof error === "object" && error !== null ? Reflect.get(error, "code") : undefined;
-  return typeof code === "number" ? code : undefined;
 }
