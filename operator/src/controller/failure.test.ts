@@ -1,5 +1,5 @@
 import { expect, test } from "@jest/globals";
-import { failureOf, silenceOf } from "./failure.js";
+import { endedOften, failureOf, silenceOf } from "./failure.js";
 
 const log = [
   '{"level":"info","msg":"the bucket keeps its promises"}',
@@ -44,4 +44,11 @@ test.each([
   [{ metadata: { deletionTimestamp: "2026-01-01T00:00:00Z" }, status: { podIP: "10.0.0.1" } }, "being deleted"],
 ])("tells why nothing is known of %j", (silent, told) => {
   expect(silenceOf(silent)).toContain(told);
+});
+
+test("a sidecar that runs again for a moment is told with the error that it ended with", () => {
+  const again = (restarts: number): object => ({ ...pod("metamaster", restarts, log), metadata: { name: "m-0" } });
+  const running = { ...again(2), status: { ...Reflect.get(again(2), "status"), podIP: "10.0.0.1" } };
+  expect(silenceOf(running)).toMatch(/ended and does not answer again yet \(s3:\/\/b\/p\/ belongs to another cluster/);
+  expect([endedOften(again(2)), endedOften(again(3)), endedOften({})]).toEqual([false, true, false]);
 });

@@ -31,7 +31,20 @@ export function silenceOf(pod: unknown): string {
   const address = text(pod, "status", "podIP");
   if (address === undefined)
     return `its containers are being made; if that takes long, see: kubectl describe pod ${name}`;
+  const words = sidecars(pod).flatMap((status) => lastWords(status) ?? [])[0];
+  if (words !== undefined) return `its sidecar ended and does not answer again yet (${words.slice(0, WHY_MAX)})`;
   return `its sidecar does not answer the operator at ${address}:${HTTP_PORT}; if that stays so: is the sidecar running, and do NetworkPolicies let the operator reach that port?`;
+}
+
+/** Its sidecar ends again and again; between two ends it runs for a moment. */
+export function endedOften(pod: unknown): boolean {
+  return sidecars(pod).some(
+    (status) => (number(status, "restartCount") ?? 0) >= RESTARTS_MANY && lastWords(status) !== undefined,
+  );
+}
+
+function sidecars(pod: unknown): readonly unknown[] {
+  return list(pod, "status", "initContainerStatuses");
 }
 
 /** The error with which our container in a pod ended last; undefined: it ended well, or not yet. */

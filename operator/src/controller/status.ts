@@ -10,7 +10,7 @@ import { madeSwitchover, pendingSwitchover } from "../decisions/declared.js";
 import type { Action } from "../decisions/members.js";
 import { RESTARTED_ANNOTATION } from "../objects/rendering.js";
 import { selectorLabels } from "../objects/names.js";
-import { silenceOf } from "./failure.js";
+import { endedOften, silenceOf } from "./failure.js";
 import { primaryAmong, type Observed } from "./observe.js";
 
 type Verdict<T extends ConditionType> = {
@@ -79,7 +79,7 @@ function lagText(seconds: number): string {
 
 function memberStatus({ member, document, slot, failing }: Observed): NonNullable<Status["members"]>[number] {
   const { halt } = document ?? {};
-  const trouble = halt === undefined ? (document?.trouble ?? failing) : `${halt.reason}: ${halt.remedy}`;
+  const trouble = halt === undefined ? (failing ?? document?.trouble) : `${halt.reason}: ${halt.remedy}`;
   const { lagSeconds } = member;
   return {
     name: member.name,
@@ -135,7 +135,7 @@ function ready({ cluster, members, invalid, refused }: Situation, primary: Obser
     return {
       status: "True",
       reason: "AllMembersReady",
-      message: `${primary.member.name} is primary, ${count - 1} follow.`,
+      message: `${primary.member.name} is primary, ${followText(count - 1)}.`,
     };
   const missing = members.filter((each) => !isReady(each)).map(describe);
   return {
@@ -151,8 +151,9 @@ function describe(each: Observed): string {
 
 function whyOf({ pod, document, failing }: Observed): string {
   const { halt, trouble, bucketTrouble, reason } = document ?? {};
-  if (halt !== undefined) return `${halt.message ?? halt.reason}; what to do: ${halt.remedy}`;
-  return trouble ?? bucketTrouble ?? failing ?? reason ?? silenceOf(pod);
+  if (halt !== undefined) return `${(halt.message ?? halt.reason).replace(/\.$/, "")}; what to do: ${halt.remedy}`;
+  // A container that does not start is the cause of what the sidecar then misses.
+  return failing ?? trouble ?? bucketTrouble ?? reason ?? silenceOf(pod);
 }
 
 /** The role of each, and why of one: what keeps all from the bucket is the same for each of them, and long. */
@@ -163,9 +164,10 @@ function whyNoPrimary(members: readonly Observed[]): string {
   return `Nobody is primary: ${roles}. ${troubled.member.name}: ${whyOf(troubled)}`;
 }
 
-function isTroubled({ document, failing }: Observed): boolean {
+function isTroubled({ pod, document, failing }: Observed): boolean {
   const { halt, trouble, bucketTrouble } = document ?? {};
-  return (halt ?? trouble ?? bucketTrouble ?? failing) !== undefined;
+  if ((halt ?? trouble ?? bucketTrouble ?? failing) !== undefined) return true;
+  return document === undefined && endedOften(pod);
 }
 
 function primaryElected({ cluster, members }: Situation, primary: Observed | undefined): Verdict<"PrimaryElected"> {
@@ -195,14 +197,12 @@ function replicating({ cluster, members }: Situation, primary: Observed | undefi
     const names = lagging.map(({ member }) => `${member.name} is ${member.lagSeconds ?? "?"} s behind`).join("; ");
     return { status: "False", reason: "Lagging", message: names };
   }
-  return { status: "True", reason: "Following", message: `${standbys.length} standbys follow ${primary.member.name}.` };
+  return { status: "True", reason: "Following", message: `${followText(standbys.length)} ${primary.member.name}.` };
 }
 
 function bucketReachable({ cluster, members }: Situation, primary: Observed | undefined): Verdict<"BucketReachable"> {
   // The primary's word counts: a standby may be cut off by itself.
-  const { document } = primary ?? {};
-  const others = members.flatMap((each) => each.document?.bucketTrouble ?? each.document?.trouble ?? []);
-  const trouble = primary === undefined ? others[0] : (document?.bucketTrouble ?? document?.ship?.trouble);
+  const trouble = primary === undefined ? members.flatMap(bucketTroubleOf)[0] : primary.document?.bucketTrouble;
   if (trouble !== undefined) {
     const denied = /denied|credentials|forbidden|\b40[13]\b/i.test(trouble);
     const { credentials } = cluster.spec.bucket;
@@ -214,6 +214,16 @@ function bucketReachable({ cluster, members }: Situation, primary: Observed | un
     return { status: "Unknown", reason: "Unknown", message: "No member says how the bucket is." };
   }
   return { status: "True", reason: "Reachable", message: "What the primary writes becomes durable." };
+}
+
+function followText(standbys: number): string {
+  return standbys === 1 ? "1 standby follows" : `${standbys === 0 ? "no" : standbys} standbys follow`;
+}
+
+/** Before there is a member all that its sidecar does is to look at the bucket; one that ended at that told the error's code. */
+function bucketTroubleOf({ document, failing }: Observed): string | readonly [] {
+  if (document === undefined) return failing !== undefined && /code: Bucket\w+/.test(failing) ? failing : [];
+  return document.bucketTrouble ?? (document.clusterUid === undefined ? (document.trouble ?? []) : []);
 }
 
 function progressing({
@@ -239,7 +249,7 @@ function progressing({
     return {
       status: "True",
       reason: "Scaling",
-      message: why === "" ? `There are ${members.length} of ${cluster.spec.replicas} pods.` : why,
+      message: why === "" ? `${members.length} pods are there, ${cluster.spec.replicas} are wanted.` : why,
     };
   }
   if (action.do === "DeletePod" || action.do === "Wait") return { status: "True", reason: "Updating", message: why };
