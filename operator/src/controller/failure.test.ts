@@ -17,6 +17,11 @@ function pod(name: string, restartCount: number, message: string): object {
   return { status: { initContainerStatuses: [status] } };
 }
 
+function ended(restartCount: number): object {
+  const state = { terminated: { reason: "Error", exitCode: 1 } };
+  return { status: { containerStatuses: [{ name: "master", restartCount, state }] } };
+}
+
 test.each([
   [
     "the sidecar's last error and its remedy",
@@ -26,13 +31,15 @@ test.each([
   [
     "the kubelet's words where it said no error",
     pod("metamaster", 3, "killed"),
-    "container metamaster: CrashLoopBackOff (back-off 40s)",
+    "container metamaster: CrashLoopBackOff (back-off 40s); see: kubectl logs POD -c metamaster --previous",
   ],
   [
     "the kubelet's words of another container",
     pod("proxy", 3, log),
-    "container proxy: CrashLoopBackOff (back-off 40s)",
+    "container proxy: CrashLoopBackOff (back-off 40s); see: kubectl logs POD -c proxy --previous",
   ],
+  ["one that has ended once more", ended(3), "container master: Error; see: kubectl logs POD -c master --previous"],
+  ["nothing of one that has ended for the first time", ended(0), undefined],
   ["nothing of one that may come up yet", pod("metamaster", 2, log), undefined],
 ])("tells %s", (_what, found, told) => {
   expect(failureOf(found)).toBe(told);
