@@ -207,7 +207,9 @@ function bucketReachable({ cluster, members }: Situation, primary: Observed | un
     const denied = /denied|credentials|forbidden|\b40[13]\b/i.test(trouble);
     const { credentials } = cluster.spec.bucket;
     const from =
-      denied && credentials !== undefined ? ` The credentials come from the Secret ${credentials.secretRef.name}.` : "";
+      denied && credentials !== undefined
+        ? ` The credentials come from the Secret ${credentials.secretRef.name} of this namespace: is it there, and are its keys right?`
+        : "";
     return { status: "False", reason: denied ? "Denied" : "Unreachable", message: `${trouble}${from}` };
   }
   if (primary === undefined) {
