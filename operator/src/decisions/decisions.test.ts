@@ -135,6 +135,21 @@ test.each([
   expect(said(missing)).toBe(expected === "Nothing" ? "Nothing" : "Wait");
 });
 
+test("a rollout that a halted member holds up says whose pod a person may delete", () => {
+  const why = (text: string): string => {
+    const wish = {
+      current: members(text).length,
+      revision: "new",
+      maxLagSeconds: 10,
+      policy: "StandbysFirst",
+    } as const;
+    const action = rollout(members(text), wish);
+    return action.do === "Wait" ? action.why : action.do;
+  };
+  expect(why("P0 S1 H2'")).toMatch(/^m-2 is Halted: it is of the template before.*kubectl delete pod m-2$/);
+  expect(why("P0' S1' H2")).toBe("m-2 is Halted: the next pod is replaced once it follows");
+});
+
 describe("what comes first", () => {
   const wishes: Wishes = {
     revision: "new",

@@ -23,13 +23,20 @@ export function rollout(members: readonly Member[], { current, revision, policy,
     return { do: "DeletePod", pod: broken.name, why: `it is ${broken.role}, and of the template before` };
   }
   const late = members.find((member) => member !== primary && !follows(member));
-  if (late !== undefined) return wait(`${late.name} is ${late.role}: the next pod is replaced once it follows`);
+  if (late !== undefined) return wait(`${late.name} is ${late.role}: ${wayOut(late, isOld(late))}`);
   if (primary === undefined) return wait("nobody is primary");
   const standby = members
     .filter((member) => member !== primary && isOld(member))
     .toSorted((a, b) => b.ordinal - a.ordinal)[0];
   if (standby !== undefined) return { do: "DeletePod", pod: standby.name, why: "it is of the template before" };
   return oldPrimary(members, primary, maxLagSeconds);
+}
+
+/** Its pod may go, the volume keeps the evidence; but a person decides, who has read why. */
+function wayOut({ name, role }: Member, old: boolean): string {
+  return role === "Halted" && old
+    ? `it is of the template before; once its reason is dealt with: kubectl delete pod ${name}`
+    : "the next pod is replaced once it follows";
 }
 
 /** Only the primary is old. */
