@@ -49,6 +49,7 @@ export const conditionReasons = {
   },
   Degraded: {
     AsExpected: "Nothing is wrong.",
+    SpecInvalid: "The spec can't be carried out, or the API server refuses what is made of it; the message says why.",
     MemberHalted: "A member has halted and waits for a decision.",
     MemberFailing:
       "A member's pod can't be made, its containers don't start or end again and again, or it tells of trouble, such as a bucket that is out of reach.",

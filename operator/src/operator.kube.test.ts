@@ -209,6 +209,32 @@ describe("on a real API server", () => {
     await until("the old standby is replaced", () => gone(1));
   });
 
+  test("a template that the API server refuses, or has a field that it doesn't know, is told until it is corrected", async () => {
+    const spec = structuredClone(at(quickstart, "spec.template.spec")) as { containers: Json[] };
+    const [container] = spec.containers as [Json];
+    const { image } = container;
+    delete container["image"];
+    await apply({ template: { spec } });
+    const message = async (type: string): Promise<string> =>
+      await server.kubectl(["get", "mmc", name, "-o", `jsonpath={.status.conditions[?(@.type=="${type}")].message}`]);
+    await until("it is told", async () => (await condition("Ready")) === "False SpecInvalid");
+    expect(await message("Ready")).toMatch(/containers\[0\]\.image: Required value.*Correct spec\.template/);
+    expect(await server.kubectl(["get", "events", "-o", "jsonpath={.items[*].message}"])).toContain("image: Required");
+    Object.assign(container, { image, imagePulPolicy: "Never" });
+    await apply({ template: { spec } });
+    await until("the field is named", async () =>
+      (await message("Degraded")).includes("imagePulPolicy: field not declared in schema"),
+    );
+    delete container["imagePulPolicy"];
+    await apply({ template: { spec } });
+    await running(3);
+    await until("it is ready", async () => (await condition("Degraded")) === "False AsExpected");
+    // Of members that run nothing is taken away by it.
+    await apply({ template: { spec: { ...spec, restartPolicy: "Sometimes" } } });
+    await until("it is told", async () => (await condition("Degraded")) === "True SpecInvalid");
+    expect(await condition("Ready")).toBe("True AllMembersReady");
+  });
+
   test("scaled out at once; scaled in below the primary only after a switchover", async () => {
     await apply();
     await running(3);

@@ -30,7 +30,9 @@ export function bucketReachable(
 }
 
 /** Of the bucket: of the store, the way there, or the credentials. A full disk, or a master that fails, is none. */
-function bucketTroubleOf({ document }: Observed, { spec }: MetaMasterCluster): string | undefined {
+function bucketTroubleOf({ document, failing }: Observed, { spec }: MetaMasterCluster): string | undefined {
+  // Before there is a member all that its sidecar does is to look at the bucket; one that ended at that told the error's code.
+  if (document === undefined) return failing !== undefined && /code: Bucket\w+/.test(failing) ? failing : undefined;
   const { bucketTrouble, trouble, ship } = document ?? {};
   const url = spec.bucket.url.replace(/\/+$/, "");
   const isOfBucket = (words: string): boolean =>
@@ -54,7 +56,9 @@ function outOfReach(
   if (isDenied(trouble)) {
     const { credentials } = spec.bucket;
     const from =
-      credentials === undefined ? "" : ` The credentials come from the Secret ${credentials.secretRef.name}.`;
+      credentials === undefined
+        ? ""
+        : ` The credentials come from the Secret ${credentials.secretRef.name} of this namespace: is it there, and are its keys right?`;
     return { status: "False", reason: "Denied", message: `${message}${from}` };
   }
   const others = members.filter((each) => each !== told);

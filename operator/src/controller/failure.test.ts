@@ -1,5 +1,5 @@
 import { expect, test } from "@jest/globals";
-import { failureOf, silenceOf } from "./failure.js";
+import { endedOften, failureOf, silenceOf } from "./failure.js";
 
 const log = [
   '{"level":"info","msg":"the bucket keeps its promises"}',
@@ -17,6 +17,11 @@ function pod(name: string, restartCount: number, message: string): object {
   return { status: { initContainerStatuses: [status] } };
 }
 
+function ended(restartCount: number): object {
+  const state = { terminated: { reason: "Error", exitCode: 1 } };
+  return { status: { containerStatuses: [{ name: "master", restartCount, state }] } };
+}
+
 test.each([
   [
     "the sidecar's last error and its remedy",
@@ -26,7 +31,7 @@ test.each([
   [
     "the kubelet's words where it said no error",
     pod("metamaster", 3, "killed"),
-    "container metamaster: CrashLoopBackOff (back-off 40s)",
+    "container metamaster: CrashLoopBackOff (back-off 40s); see: kubectl logs POD -c metamaster --previous",
   ],
   [
     "the watchdog's last error and its remedy",
@@ -36,8 +41,10 @@ test.each([
   [
     "the kubelet's words of another container",
     pod("proxy", 3, log),
-    "container proxy: CrashLoopBackOff (back-off 40s)",
+    "container proxy: CrashLoopBackOff (back-off 40s); see: kubectl logs POD -c proxy --previous",
   ],
+  ["one that has ended once more", ended(3), "container master: Error; see: kubectl logs POD -c master --previous"],
+  ["nothing of one that has ended for the first time", ended(0), undefined],
   ["nothing of one that may come up yet", pod("metamaster", 2, log), undefined],
 ])("tells %s", (_what, found, told) => {
   expect(failureOf(found)).toBe(told);
@@ -49,4 +56,11 @@ test.each([
   [{ metadata: { deletionTimestamp: "2026-01-01T00:00:00Z" }, status: { podIP: "10.0.0.1" } }, "being deleted"],
 ])("tells why nothing is known of %j", (silent, told) => {
   expect(silenceOf(silent)).toContain(told);
+});
+
+test("a sidecar that runs again for a moment is told with the error that it ended with", () => {
+  const running = { status: { ...Reflect.get(pod("metamaster", 2, log), "status"), podIP: "10.0.0.1" } };
+  expect(silenceOf(running)).toMatch(/ended and does not answer again yet \(s3:\/\/b\/p\/ belongs to another cluster/);
+  const often = [2, 3].map((restarts) => endedOften(pod("metamaster", restarts, log)));
+  expect([...often, endedOften({})]).toEqual([false, true, false]);
 });

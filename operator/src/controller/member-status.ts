@@ -19,6 +19,8 @@ const failover = z.looseObject({
 
 /** What the operator needs of a member's `GET /v1/status`; fields are only ever added there. */
 const document = z.looseObject({
+  /** Once there is a member. */
+  clusterUid: z.string().optional(),
   role: z.enum(["Syncing", "Standby", "Promoting", "Primary", "Fencing", "Halted"]),
   reason: z.string(),
   epoch: z.number(),

@@ -61,6 +61,10 @@ function conditions(members: readonly Observed[], action = nothing): Record<stri
 const away = "slot 76 is not durable yet: Could not create log/76 in s3://bucket/meta: no answer within 5000 ms.";
 const full = "Could not write to /data/meta/000012.sst: no space is left on the device.";
 
+const failing = "container master: ImagePullBackOff (no such image)";
+const noBucket =
+  "container metamaster: CrashLoopBackOff (404 NoSuchBucket; code: BucketNotFound (docs/reference/errors.md))";
+
 test.each([
   [
     "all is well",
@@ -124,6 +128,21 @@ test.each([
     "nobody is primary, and nobody reaches the bucket",
     [member(0, "Syncing", { trouble: away }), member(1, "Syncing")],
     { Ready: "False NoPrimary", BucketReachable: "False Unreachable", PrimaryElected: "False Electing" },
+  ],
+  [
+    "the primary ships nothing for a reason of its own",
+    [member(0, "Primary", { ship: { durableLagSeconds: 9, trouble: "There is no database in /data/x yet." } })],
+    { BucketReachable: "True Reachable", Replicating: "False NotShipping" },
+  ],
+  [
+    "a master that can't be started is not the bucket's trouble",
+    [{ ...member(0, "Promoting", { clusterUid: "u", trouble: "There is no database in /data/meta yet." }), failing }],
+    { Ready: "False NoPrimary", BucketReachable: "Unknown Unknown", Degraded: "True MemberFailing" },
+  ],
+  [
+    "a sidecar that ends because the bucket isn't there",
+    [{ ...member(0, "Syncing"), document: undefined, failing: noBucket }],
+    { BucketReachable: "False Unreachable", Degraded: "True MemberFailing" },
   ],
   [
     "a member has halted",
@@ -213,6 +232,15 @@ test("what keeps all members from being primary is told once", () => {
   const status = statusOf({ cluster, members, action: nothing, invalid: undefined, nowMs: 0 });
   const ready = status.conditions?.find(({ type }) => type === "Ready");
   expect(ready?.message).toBe(`Nobody is primary: meta-0 is Syncing, meta-1 is Syncing. meta-0: ${away}`);
+});
+
+test("a container that does not start is named before what its sidecar misses because of it", () => {
+  const members = [{ ...member(0, "Promoting", { clusterUid: "u", trouble: "There is no database." }), failing }];
+  const status = statusOf({ cluster, members, action: nothing, invalid: undefined, nowMs: 0 });
+  expect(status.conditions?.find(({ type }) => type === "Ready")?.message).toBe(
+    `Nobody is primary: meta-0 is Promoting. meta-0: ${failing}`,
+  );
+  expect(status.members?.[0]?.message).toBe(failing);
 });
 
 test("a silent member is told with what to look at", () => {

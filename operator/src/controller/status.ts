@@ -10,7 +10,7 @@ import type { Action } from "../decisions/members.js";
 import { RESTARTED_ANNOTATION } from "../objects/rendering.js";
 import { selectorLabels } from "../objects/names.js";
 import { bucketReachable } from "./bucket-condition.js";
-import { silenceOf } from "./failure.js";
+import { endedOften, silenceOf } from "./failure.js";
 import { primaryAmong, type Observed } from "./observe.js";
 import type { Verdict } from "./verdict.js";
 
@@ -78,7 +78,7 @@ function lagText(seconds: number): string {
 
 function memberStatus({ member, document, slot, failing }: Observed): NonNullable<Status["members"]>[number] {
   const { halt } = document ?? {};
-  const trouble = halt === undefined ? (document?.trouble ?? failing) : `${halt.reason}: ${halt.remedy}`;
+  const trouble = halt === undefined ? (failing ?? document?.trouble) : `${halt.reason}: ${halt.remedy}`;
   const { lagSeconds } = member;
   return {
     name: member.name,
@@ -139,7 +139,7 @@ function ready(situation: Situation, primary: Observed | undefined): Verdict<"Re
     return {
       status: "True",
       reason: "AllMembersReady",
-      message: `${primary.member.name} is primary, ${count - 1} follow.`,
+      message: `${primary.member.name} is primary, ${followText(count - 1)}.`,
     };
   const missing = members.filter((each) => !isReady(each)).map(describe);
   const why = [...missing, ...notMade(situation)].join("; ");
@@ -156,8 +156,9 @@ function describe(each: Observed): string {
 
 function whyOf({ pod, document, failing }: Observed): string {
   const { halt, trouble, bucketTrouble, reason } = document ?? {};
-  if (halt !== undefined) return `${halt.message ?? halt.reason}; what to do: ${halt.remedy}`;
-  return trouble ?? bucketTrouble ?? failing ?? reason ?? silenceOf(pod);
+  if (halt !== undefined) return `${(halt.message ?? halt.reason).replace(/\.$/, "")}; what to do: ${halt.remedy}`;
+  // A container that does not start is the cause of what the sidecar then misses.
+  return failing ?? trouble ?? bucketTrouble ?? reason ?? silenceOf(pod);
 }
 
 /** Pods that are wanted, and why there are none. */
@@ -179,9 +180,10 @@ function whyNoPrimary(situation: Situation): string {
   return `Nobody is primary: ${roles}. ${troubled.member.name}: ${whyOf(troubled)}${also}`;
 }
 
-function isTroubled({ document, failing }: Observed): boolean {
+function isTroubled({ pod, document, failing }: Observed): boolean {
   const { halt, trouble, bucketTrouble } = document ?? {};
-  return (halt ?? trouble ?? bucketTrouble ?? failing) !== undefined;
+  if ((halt ?? trouble ?? bucketTrouble ?? failing) !== undefined) return true;
+  return document === undefined && endedOften(pod);
 }
 
 function primaryElected(situation: Situation, primary: Observed | undefined): Verdict<"PrimaryElected"> {
@@ -235,10 +237,24 @@ function whoFollows({ member: { name } }: Observed, count: number, wanted: numbe
   return `${count}${of} ${count === 1 && of === "" ? "standby follows" : "standbys follow"} ${name}.`;
 }
 
-function progressing({ cluster, members, action, outdated, deletion }: Situation): Verdict<"Progressing"> {
+function followText(standbys: number): string {
+  return standbys === 1 ? "1 standby follows" : `${standbys === 0 ? "no" : standbys} standbys follow`;
+}
+
+function progressing({
+  cluster,
+  members,
+  action,
+  invalid,
+  refused,
+  outdated,
+  deletion,
+}: Situation): Verdict<"Progressing"> {
   const why = action.do === "Nothing" ? "" : action.why;
   if (cluster.metadata.deletionTimestamp !== undefined)
     return { status: "True", reason: "Deleting", message: deletion?.why ?? "The resource is being deleted." };
+  if ((invalid ?? refused) !== undefined)
+    return { status: "False", reason: "Stable", message: "Nothing is changed: the spec can't be carried out." };
   if (action.do === "Switchover")
     return { status: "True", reason: "SwitchingOver", message: `To ${action.target}: ${why}` };
   const declared = pendingSwitchover(cluster.spec.switchover, cluster.status?.switchover)?.target;
@@ -248,7 +264,7 @@ function progressing({ cluster, members, action, outdated, deletion }: Situation
     return {
       status: "True",
       reason: "Scaling",
-      message: why === "" ? `There are ${members.length} of ${cluster.spec.replicas} pods.` : why,
+      message: why === "" ? `${members.length} pods are there, ${cluster.spec.replicas} are wanted.` : why,
     };
   }
   if (action.do === "DeletePod" || action.do === "Wait") return { status: "True", reason: "Updating", message: why };
@@ -260,7 +276,7 @@ function progressing({ cluster, members, action, outdated, deletion }: Situation
 function degraded(situation: Situation): Verdict<"Degraded"> {
   const { cluster, members, nowMs, invalid, refused, cantGrow, deletion } = situation;
   if (deletion?.failure !== undefined) return { status: "True", reason: "PurgeFailed", message: deletion.failure };
-  if (invalid !== undefined) return { status: "True", reason: "MemberFailing", message: invalid };
+  if (invalid !== undefined) return { status: "True", reason: "SpecInvalid", message: invalid };
   if (refused !== undefined) return { status: "True", reason: "ApplyRefused", message: refused };
   const halted = members.find(({ member }) => member.role === "Halted");
   if (halted !== undefined) return { status: "True", reason: "MemberHalted", message: describe(halted) };

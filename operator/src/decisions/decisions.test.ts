@@ -154,6 +154,18 @@ test.each([
   expect(said(missing)).toBe(expected === "Nothing" ? "Nothing" : "Wait");
 });
 
+function whyRolloutWaits(text: string): string {
+  const all = members(text);
+  const wish = { current: all.length, revision: "new", maxLagSeconds: 10, policy: "StandbysFirst" } as const;
+  const action = rollout(all, wish);
+  return action.do === "Wait" ? action.why : action.do;
+}
+
+test("a rollout that a halted member holds up says whose pod a person may delete", () => {
+  expect(whyRolloutWaits("P0 S1 H2'")).toMatch(/^m-2 is Halted: it is of the template before.*kubectl delete pod m-2$/);
+  expect(whyRolloutWaits("P0' S1' H2")).toBe("m-2 is Halted: the next pod is replaced once it follows");
+});
+
 describe("what comes first", () => {
   const wishes: Wishes = {
     revision: "new",

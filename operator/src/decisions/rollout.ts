@@ -25,7 +25,7 @@ export function rollout(members: readonly Member[], { current, revision, policy,
   const late = members.find((member) => member !== primary && !follows(member));
   if (late !== undefined) {
     const is = late.role === "Unknown" ? "does not answer the operator" : `is ${late.role}`;
-    return wait(`${late.name} ${is}: the next pod is replaced once it follows`);
+    return wait(`${late.name} ${is}: ${wayOut(late, isOld(late))}`);
   }
   if (primary === undefined) return wait("nobody is primary");
   const standby = members
@@ -33,6 +33,13 @@ export function rollout(members: readonly Member[], { current, revision, policy,
     .toSorted((a, b) => b.ordinal - a.ordinal)[0];
   if (standby !== undefined) return { do: "DeletePod", pod: standby.name, why: "it is of the template before" };
   return oldPrimary(members, primary, maxLagSeconds);
+}
+
+/** Its pod may go, the volume keeps the evidence; but a person decides, who has read why. */
+function wayOut({ name, role }: Member, old: boolean): string {
+  return role === "Halted" && old
+    ? `it is of the template before; once its reason is dealt with: kubectl delete pod ${name}`
+    : "the next pod is replaced once it follows";
 }
 
 /** Only the primary is old. */

@@ -89,6 +89,19 @@ describe("a master in trouble", () => {
     expect(a.master.running).toBe(false);
   });
 
+  test("one that opens for long is told of with what its check says, until it is healthy", async () => {
+    await pair({ failover: { restartGraceMs: 60_000, openTimeoutMs: 60_000 } });
+    a.master.openMs = 30_000;
+    a.master.crash(crash);
+    await world.until(() => a.master.starts === 2);
+    await world.pass(5000);
+    expect(a.member.status.trouble).toMatch(/^the master failed: /);
+    await world.pass(10_000);
+    expect(a.member.status.trouble).toBe("the master is not healthy yet: opening");
+    await world.until(() => a.member.status.trouble === undefined, 60_000);
+    expect(world.primaries).toEqual([a]);
+  });
+
   test("one that won't die: halted, loudly, nothing claimed or acknowledged; ends only after it is gone", async () => {
     await pair();
     a.master.immortal = true;

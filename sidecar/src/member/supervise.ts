@@ -8,6 +8,8 @@ import type { Term } from "./term.js";
 
 /** While opening the check is asked this often, if its own interval isn't shorter: every bit of it is part of a failover. */
 const openProbeMs = 50;
+/** A master that opens longer than this is told of with what its check says: a check that can never succeed looks the same. */
+const openQuietMs = 10_000;
 /** Shipping the tail of a master that crashed, before it is started again; past it the checkpoint after the restart covers it. */
 const tailMsMax = 5000;
 
@@ -98,11 +100,20 @@ function serving(context: MemberContext, term: Term): void {
 
 /** Undefined once it answers; else why it doesn't. `life` aborts when it ends, or when this is no longer wanted. */
 async function untilHealthy(context: MemberContext, untilMs: number, life: AbortSignal): Promise<string | undefined> {
-  const { components, settings } = context;
+  const { components, settings, memory } = context;
+  const { clock, logger } = components;
+  const sinceMs = clock.monotonicMs();
+  let told = false;
   for (;;) {
     const failure = await probe(context, life);
     if (failure === undefined || life.aborted) return failure;
-    if (components.clock.monotonicMs() >= untilMs) return `did not become healthy in time: ${failure}`;
+    const nowMs = clock.monotonicMs();
+    if (nowMs >= untilMs) return `did not become healthy in time: ${failure}`;
+    if (nowMs - sinceMs >= openQuietMs) {
+      memory.trouble = `the master is not healthy yet: ${failure}`;
+      if (!told) logger.warn({}, memory.trouble);
+      told = true;
+    }
     await pause(components.clock, Math.min(openProbeMs, settings.health.intervalMs), life);
   }
 }

@@ -26,7 +26,8 @@ export function crossCheck(config: Config, base: string): PlainIssue[] {
 export function cautions(config: Config): string[] {
   const all: string[] = [];
   const { address } = config.http;
-  if (!isLoopback(address.host)) {
+  // In a pod kubelet and operator ask there: it is meant so.
+  if (!isLoopback(address.host) && config.election.type !== "Lease") {
     all.push(
       `http.address ${address.host} can be reached from other machines: status and metrics are open to them; what changes something is still taken from this machine only.`,
     );
