@@ -12,6 +12,7 @@ import { openCluster } from "../src/log/cluster-identity.js";
 import { BucketLogReader } from "../src/log/log-reader.js";
 import { BucketRollCall } from "../src/log/roll-call.js";
 import { putDefaults, type PutSettings } from "../src/log/slot-put.js";
+import { whereStillThere } from "../src/log/still-there.js";
 import { Snapshots } from "../src/log/snapshots.js";
 import { FileRecords } from "../src/member/file-records.js";
 import type { Election } from "../src/member/election.js";
@@ -166,7 +167,9 @@ export async function assemble(parts: AssemblyParts): Promise<Assembled> {
     },
     put,
   );
-  const claim = mutation.claim?.(realClaim, reader) ?? realClaim;
+  const silenceMs = profile.purge === undefined ? {} : { silenceMs: profile.purge.silenceMs };
+  const sureClaim = (mutation.whereStillThere ?? whereStillThere)({ bucket, clock, cluster, ...silenceMs }, realClaim);
+  const claim = mutation.claim?.(sureClaim, reader) ?? sureClaim;
   const election = electionOf({ ...parts, clock }, mutated);
   const components: MemberComponents = {
     clock,

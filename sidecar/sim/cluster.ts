@@ -9,6 +9,7 @@ import type { Mutation } from "./mutation.js";
 import { noFaults } from "./network.js";
 import { ObjectStore, type Depot } from "./object-store.js";
 import { checkUntouched } from "./past.js";
+import { LocalFolders } from "../src/replica/local-folders.js";
 import { dataDirectory, type Profile } from "./profile.js";
 import type { SeededRandom } from "./random.js";
 import type { Scheduler } from "./scheduler.js";
@@ -33,6 +34,9 @@ export interface ClusterSettings {
   readonly profile: Profile;
 }
 
+/** How a member says that its cluster is there no more. */
+const told: ReadonlySet<string> = new Set(["ClusterDeleted", "ClusterMissing", "ForeignCluster"]);
+
 /** Rows that must be acknowledged after the last fault. */
 const progressRows = 3;
 
@@ -44,6 +48,9 @@ export class Cluster {
   readonly history: History;
   readonly machines: Machine[] = [];
   readonly faults: Faults;
+  readonly leases = new LeaseServer();
+  /** Nobody starts these again. */
+  readonly retired = new Set<Machine>();
   readonly #letter: string;
   readonly #stage: Stage;
   readonly #surroundings: Surroundings;
@@ -77,7 +84,7 @@ export class Cluster {
       random,
       profile,
       store: this.store,
-      leases: new LeaseServer(),
+      leases: this.leases,
       hasEnded: (run) => this.machines.every((machine) => !machine.runs(run)),
       ledger: this.ledger,
       history: this.history,
@@ -87,6 +94,7 @@ export class Cluster {
       onExit: (machine) => this.faults.restart(machine),
       quiet: () => this.quiet,
       asksAlways: () => this.#faultsOver,
+      mayStart: (machine) => this.#mayStart(machine),
     };
     this.faults = new Faults({
       scheduler,
@@ -94,7 +102,8 @@ export class Cluster {
       profile,
       machines: this.machines,
       addMachine: () => this.addMachine(),
-      mayLose: ({ past }) => past === undefined || this.ledger.filesAt(this.ledger.lastSlot).size > 0,
+      mayLose: ({ past }) =>
+        !this.#isBeingDeleted && (past === undefined || this.ledger.filesAt(this.ledger.lastSlot).size > 0),
       say: (what) => trace.line("world", what),
     });
   }
@@ -199,6 +208,42 @@ export class Cluster {
       return `${machine.name}: ${status?.role.role ?? "down"} at ${String(status?.position?.slot)} (${status?.role.reason ?? "-"}; ${status?.trouble ?? "no trouble"})`;
     });
     return `the log ends at ${this.ledger.lastSlot}\n  ${members.join("\n  ")}`;
+  }
+
+  /** What is told to a cluster's members before it is deleted. */
+  retire(how: "Stopped" | "Killed"): void {
+    for (const machine of this.machines) {
+      this.retired.add(machine);
+      if (how === "Stopped") machine.stopGracefully();
+      else machine.crash();
+    }
+  }
+
+  /** Who has not yet read which cluster it is must not find the next one. */
+  endBeginners(): void {
+    for (const machine of this.machines) {
+      if (machine.running && machine.member === undefined && !this.#mayStart(machine)) machine.crashSidecar();
+    }
+  }
+
+  /** Nobody is left who has not noticed that the cluster is gone. */
+  get allTold(): boolean {
+    return this.machines.every(({ running, member, process, refusal }) => {
+      if (process !== undefined) return false;
+      if (!running && member === undefined) return true;
+      const code = member === undefined ? refusal : member.status.halt?.code;
+      return code !== undefined && told.has(code);
+    });
+  }
+
+  get #isBeingDeleted(): boolean {
+    return this.ledger.removal.fencedMs !== undefined;
+  }
+
+  /** An empty disk would belong to whatever cluster comes next. */
+  #mayStart(machine: Machine): boolean {
+    if (this.retired.has(machine)) return false;
+    return !this.#isBeingDeleted || machine.disk.exists(new LocalFolders(dataDirectory).state);
   }
 
   /** It holds other databases than those that the cluster began with: nobody asked anybody to throw them away. */

@@ -25,6 +25,7 @@ import { foreignView } from "./foreign-view.js";
 import type { SeededRandom } from "./random.js";
 import type { Scheduler } from "./scheduler.js";
 import type { Trace } from "./trace.js";
+import { Violation } from "./violation.js";
 
 /** What all machines share. */
 export interface Surroundings {
@@ -46,6 +47,8 @@ export interface Surroundings {
   readonly quiet: () => boolean;
   /** Masters ask for a barrier after every write. */
   readonly asksAlways: () => boolean;
+  /** Somebody would start it again. */
+  readonly mayStart: (machine: Machine) => boolean;
 }
 
 interface Sidecar {
@@ -89,6 +92,8 @@ export class Machine {
   #ownTail = false;
   /** What was on the disk before there was a cluster. */
   past: Past | undefined;
+  /** Why the last sidecar that could not begin did not. */
+  refusal: string | undefined;
   /** What the next SIGKILL to a master here takes. */
   dyingMs = 0;
 
@@ -174,7 +179,7 @@ export class Machine {
   }
 
   start(): void {
-    if (this.#sidecar !== undefined) return;
+    if (this.#sidecar !== undefined || !this.#world.mayStart(this)) return;
     const { scheduler, trace, report } = this.#world;
     const incarnation = new Incarnation(scheduler, `${this.name}.${++this.#runs}`);
     if (this.#frozen) incarnation.freeze();
@@ -200,6 +205,7 @@ export class Machine {
         if (!incarnation.alive) return;
         // What `main` would print before it exits; whatever started it starts it again.
         const expected = error instanceof MetaMasterError && error.kind !== "corrupt";
+        this.refusal = error instanceof MetaMasterError ? error.code : undefined;
         if (expected || sidecar.stop.signal.aborted) this.#exited(sidecar, messageOf(error));
         else report(error);
       });
@@ -292,7 +298,7 @@ export class Machine {
 
   async #run(sidecar: Sidecar, random: SeededRandom): Promise<void> {
     const { incarnation, master, nonce, stop } = sidecar;
-    const { scheduler, store, profile, trace, mutation, leases, hasEnded } = this.#world;
+    const { scheduler, store, profile, trace, mutation, leases, hasEnded, ledger, report } = this.#world;
     const logger: Logger = trace.logger(this.name);
     const api: NetworkEnd = {
       scheduler,
@@ -336,12 +342,15 @@ export class Machine {
         if (incarnation.alive && random.chance(0.3)) this.#check(slot, "Followed");
       },
       onSealed: (slot, ahead) => {
+        if (ledger.slot(slot) === undefined)
+          report(new Violation("LeadsInTheHistory", `${this.name} leads from slot ${slot}, which is not in it`));
         this.#ownTail = ahead;
         this.#check(slot, ahead ? "Ahead" : "Exact");
       },
     });
     if (!incarnation.alive) return never();
     sidecar.member = assembled.member;
+    this.refusal = undefined;
     const end = await assembled.run(stop.signal);
     this.#exited(sidecar, JSON.stringify(end));
   }
@@ -385,7 +394,7 @@ export class Machine {
     epoch: number,
     onExit: ConstructorParameters<typeof MasterProcess>[1]["onExit"],
   ): MasterProcess {
-    const { scheduler, history, trace, profile, report, quiet, asksAlways } = this.#world;
+    const { scheduler, history, ledger, trace, profile, report, quiet, asksAlways } = this.#world;
     const incarnation = new Incarnation(scheduler, `${this.name}.master`);
     const random = this.#random.stream(`master ${epoch} ${scheduler.steps}`);
     const reopens = this.#ownTail;
@@ -408,7 +417,12 @@ export class Machine {
       barrier: async () => {
         const member = this.#sidecar?.incarnation === sidecar ? this.#sidecar.member : undefined;
         if (member === undefined || sidecar.frozen) throw new Error("nobody answers");
-        await member.barrier(new AbortController().signal);
+        const { position } = await member.barrier(new AbortController().signal);
+        try {
+          ledger.acknowledged(this.name, position);
+        } catch (error) {
+          report(error);
+        }
       },
       acknowledged: (row) => history.acknowledges(this.name, epoch, row),
       report,

@@ -18,6 +18,15 @@ import {
   updateUnconditionally,
 } from "./lease-mutations.js";
 import { withFaults, type Mutation } from "./mutation.js";
+import {
+  believeAnEmptyLog,
+  purgeByBeginning,
+  purgeForgetsEarlierTries,
+  purgeIdentityFirst,
+  purgeWithoutEnd,
+  purgeWithoutLooking,
+  purgeWithoutWaiting,
+} from "./purge-mutations.js";
 import { overriding, patched, patchedGetter, withPutIfAbsent } from "./patching.js";
 import type { Profile } from "./profile.js";
 
@@ -446,5 +455,12 @@ export const mutations: Readonly<Record<string, () => Mutation>> = {
   leaseFromAnswer,
   leaseByRecordTimes,
   goneIsEvidence,
+  purgeWithoutEnd,
+  purgeIdentityFirst,
+  purgeWithoutLooking,
+  purgeWithoutWaiting,
+  purgeForgetsEarlierTries,
+  purgeByBeginning,
+  believeAnEmptyLog,
   leaseRenewedWhileDead: () => leaseRenewedWhileDead(takesItForWell),
 };

@@ -15,8 +15,37 @@ interface Adoption {
   readonly diesAt: number | undefined;
 }
 
+/** How a cluster is deleted. */
+export interface PurgePlan {
+  /** After the beginning, milliseconds. */
+  readonly atMs: number;
+  /** What is done to its members before. */
+  readonly members: "Stopped" | "Killed" | "Alive";
+  /** One of them is started all the same, so long after. */
+  readonly revivesMs: number | undefined;
+  readonly evenIfAlive: boolean;
+  /** What is done where it is refused. */
+  readonly refused: "GiveUp" | "Insist" | "Stop";
+  /** It dies so many times, each time within so many requests. */
+  readonly deaths: number;
+  readonly diesWithin: number;
+  /** Longer than any request takes to land. */
+  readonly settleMs: number;
+  /** Somewhat shorter: see src/log/still-there.ts. */
+  readonly silenceMs: number;
+  /** Another cluster begins below the same prefix. */
+  readonly again: boolean;
+}
+
+/** What a seed's story is about. */
+export const families = ["Cluster", "Purge"] as const;
+export type Family = (typeof families)[number];
+
 /** All that one seed fixes before anything runs. */
 export interface Profile {
+  readonly family: Family;
+  /** With family `Purge`. */
+  readonly purge: PurgePlan | undefined;
   readonly members: number;
   readonly leaseMs: number;
   readonly onBucketLoss: "Fence" | "Hold";
@@ -57,11 +86,55 @@ export interface Profile {
 /** Nothing may be deleted sooner than an end of the log is believed without a look behind it (replica/entry-stream.ts). */
 const graceMsMin = 31_000;
 
-export function profileOf(random: SeededRandom): Profile {
+export function profileOf(random: SeededRandom, family: Family = familyOf(random)): Profile {
+  const plain = plainProfile(random);
+  return family === "Purge" ? withPurge(plain, random.stream("purge")) : plain;
+}
+
+function familyOf(random: SeededRandom): Family {
+  return random.stream("family").weighted({ Cluster: 92, Purge: 8 });
+}
+
+/** Everything that is late lands before a purge begins to delete, and some members sleep longer than that. */
+function withPurge(profile: Profile, random: SeededRandom): Profile {
+  const lateMsMax = Math.min(3000, profile.network.lateMsMax);
+  const settleMs = lateMsMax + 1500;
+  const members = random.weighted({ Stopped: 3, Killed: 2, Alive: 3 });
+  return {
+    ...profile,
+    family: "Purge",
+    onBucketLoss: random.pick(["Fence", "Hold"]),
+    // Who sleeps, or does not hear of it, is what a purge has to fear.
+    ...(random.chance(0.5)
+      ? { faults: { cut: 4, freeze: 2, freezeSidecar: 1, stop: 1, crash: 1, switchover: 1 } }
+      : {}),
+    foreigner: false,
+    adopts: undefined,
+    chaosMs: Math.max(profile.chaosMs, 4 * profile.leaseMs),
+    pauseMsMax: Math.max(profile.pauseMsMax, random.chance(0.5) ? 4 * settleMs : 0),
+    network: { ...profile.network, lateMsMax },
+    purge: {
+      atMs: random.float() * 5 * profile.leaseMs,
+      members,
+      revivesMs: members !== "Alive" && random.chance(0.3) ? random.float() * 3 * settleMs : undefined,
+      evenIfAlive: random.chance(members === "Alive" ? 0.6 : 0.2),
+      refused: random.pick(["GiveUp", "Insist", "Stop"]),
+      deaths: random.pick([0, 1, 2, 4]),
+      diesWithin: random.pick([10, 40, 120]),
+      settleMs,
+      silenceMs: settleMs * 0.75,
+      again: random.chance(0.6),
+    },
+  };
+}
+
+function plainProfile(random: SeededRandom): Profile {
   const leaseMs = random.pick([1000, 1000, 2000]);
   // Now and then slowly and for long, so that grace periods end and what was doomed is deleted.
   const long = random.chance(0.04);
   return {
+    family: "Cluster",
+    purge: undefined,
     members: random.pick([3, 3, 3, 4, 5]),
     leaseMs,
     onBucketLoss: random.chance(0.9) ? "Fence" : "Hold",

@@ -1,7 +1,9 @@
 import { Cluster, type Stage } from "./cluster.js";
+import { purgeStory } from "./purge-story.js";
+import type { Play } from "./play.js";
 import { noMutation, type Mutation } from "./mutation.js";
 import { Depot } from "./object-store.js";
-import { profileOf, type Profile } from "./profile.js";
+import { profileOf, type Family, type Profile } from "./profile.js";
 import { SeededRandom } from "./random.js";
 import { Scheduler } from "./scheduler.js";
 import { Trace } from "./trace.js";
@@ -11,6 +13,8 @@ export interface SimulationSettings {
   readonly seed: number;
   readonly mutation?: Mutation;
   readonly print?: (line: string) => void;
+  /** Instead of the seed's own. */
+  readonly family?: Family | undefined;
 }
 
 export interface Outcome {
@@ -49,38 +53,41 @@ export async function simulate(settings: SimulationSettings): Promise<Outcome> {
   return world.outcome(violation);
 }
 
-class World {
+class World implements Play {
   readonly #seed: number;
   readonly #scheduler = new Scheduler();
-  readonly #profile: Profile;
+  readonly profile: Profile;
   readonly #trace: Trace;
-  readonly #stage: Stage;
+  readonly stage: Stage;
   readonly #clusters: Cluster[] = [];
   #failure: Error | undefined;
 
-  constructor({ seed, mutation = noMutation, print }: SimulationSettings) {
+  constructor({ seed, mutation = noMutation, print, family }: SimulationSettings) {
     this.#seed = seed;
     const random = new SeededRandom(seed, "simulation");
     const scheduler = this.#scheduler;
-    const drawn = profileOf(random.stream("profile"));
-    // A bug is looked for where it lies; those of the Lease say so.
+    // A bug is looked for where it lies; those of the Lease and of other families say so.
+    const told = mutation === noMutation ? undefined : (mutation.family ?? "Cluster");
+    const drawn = profileOf(random.stream("profile"), family ?? told);
     const profile: Profile = mutation === noMutation ? drawn : { ...drawn, election: "Log" };
-    this.#profile = mutation.adjust?.(profile) ?? profile;
+    this.profile = mutation.adjust?.(profile) ?? profile;
     this.#trace = new Trace(() => scheduler.nowMs, print);
     const report = (error: unknown): void => {
       this.#failure ??= error instanceof Error ? error : new Error(String(error));
     };
-    this.#stage = { scheduler, random, depot: new Depot(), trace: this.#trace, mutation, report };
-    this.#trace.line("world", `seed ${seed}: ${JSON.stringify(this.#profile)}`);
+    this.stage = { scheduler, random, depot: new Depot(), trace: this.#trace, mutation, report };
+    this.#trace.line("world", `seed ${seed}: ${JSON.stringify(this.profile)}`);
   }
 
   async run(): Promise<void> {
-    const cluster = this.#addCluster("", "m");
+    const { family, chaosMs, foreigner } = this.profile;
+    if (family === "Purge") return await purgeStory(this);
+    const cluster = this.addCluster("", "m");
     cluster.begin();
     cluster.faults.start();
-    if (this.#profile.foreigner) cluster.expectForeigner();
-    await this.#until("chaos", this.#profile.chaosMs, () => false, true);
-    await this.#liveOn(cluster);
+    if (foreigner) cluster.expectForeigner();
+    await this.until("chaos", chaosMs, () => false, true);
+    await this.liveOn(cluster);
   }
 
   outcome(violation: Error | undefined): Outcome {
@@ -106,19 +113,24 @@ class World {
     };
   }
 
-  #addCluster(prefix: string, letter: string): Cluster {
-    const cluster = new Cluster(this.#stage, { prefix, letter, profile: this.#profile });
+  addCluster(prefix: string, letter: string): Cluster {
+    const cluster = new Cluster(this.stage, { prefix, letter, profile: this.profile });
     this.#clusters.push(cluster);
     return cluster;
   }
 
+  /** From the last fault, at most. */
+  get recoveryMs(): number {
+    return recoveryLeases * this.profile.leaseMs + recoveryMs;
+  }
+
   /** No more faults: it acknowledges again, and at last all of its members agree. */
-  async #liveOn(cluster: Cluster): Promise<void> {
+  async liveOn(cluster: Cluster): Promise<void> {
     this.#trace.line("world", "the faults end");
     cluster.endFaults();
-    const limitMs = recoveryLeases * this.#profile.leaseMs + recoveryMs;
+    const limitMs = this.recoveryMs;
     const before = cluster.history.acknowledgements;
-    await this.#until(
+    await this.until(
       "a primary acknowledges rows again",
       limitMs,
       () => cluster.progressed(before) || cluster.asksOperator(),
@@ -126,12 +138,12 @@ class World {
     if (cluster.asksOperator()) return;
     cluster.quiet = true;
     this.#trace.line("world", "the masters fall quiet");
-    await this.#until("all members agree", limitMs, () => cluster.agreed());
+    await this.until("all members agree", limitMs, () => cluster.agreed());
     this.#trace.line("world", `agreed at slot ${cluster.ledger.lastSlot}`);
     cluster.checkEnd();
   }
 
-  async #until(what: string, forMs: number, reached: () => boolean, mayEnd = false): Promise<void> {
+  async until(what: string, forMs: number, reached: () => boolean, mayEnd = false): Promise<void> {
     const untilMs = this.#scheduler.nowMs + forMs;
     const end = await this.#scheduler.run(reached, { untilMs, steps: stepsMax }, () => {
       if (this.#failure !== undefined) throw this.#failure;

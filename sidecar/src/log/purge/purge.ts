@@ -30,6 +30,8 @@ export interface PurgeComponents extends FenceComponents {
   readonly logger: Logger;
   readonly life: Life;
   readonly onDeleted: (objects: number, bytes: number) => void;
+  /** How many puts and deletes of this process were tried again so far: each may have an earlier try that is still on its way. */
+  readonly triedAgain: () => number;
 }
 
 export interface Purged {
@@ -45,6 +47,7 @@ const ROUNDS = 10;
  * 1. the end goes into the log: no master's barrier is answered any more, members that run halt;
  * 2. the identity is replaced by one that says "deleted": members that start refuse, whatever is left;
  * 3. everything else goes, the end of the log last, then the identity. A second run goes on from any of these.
+ * As long as the identity is there nobody begins anything: what an earlier try of a request may still do is waited for before it goes, or it would be done to the next cluster.
  */
 export async function purge(
   survey: Survey,
@@ -52,24 +55,44 @@ export async function purge(
   components: PurgeComponents,
   signal: AbortSignal,
 ): Promise<Purged> {
-  const { bucket, clock, logger } = components;
+  const { bucket, clock, logger, triedAgain } = components;
   const { identity, begun } = survey;
   if (identity === undefined) return { objects: 0, bytes: 0 };
+  const settle = async (): Promise<void> => {
+    logger.info({}, `waiting ${settings.settleMs / 1000} s for what may still be under way to the bucket`);
+    await clock.sleep(settings.settleMs, signal);
+  };
   const ends = await closeLog(survey, identity.uid, settings, components, signal);
+  // Of an earlier run nobody knows.
+  let landed = begun ? -1 : 0;
   if (!begun) {
-    if (survey.end.fenced || !saidGoodbye(survey.end, undefined)) {
-      logger.info({}, `waiting ${settings.settleMs / 1000} s for what may still be under way to the bucket`);
-      await clock.sleep(settings.settleMs, signal);
+    if (!isQuiet(survey, ends)) {
+      landed = triedAgain();
+      await settle();
     }
     await bucket.put(CLUSTER_KEY, bytesSource(encodeCluster(deletedIdentity(identity))), { signal });
   }
   const last = ends.map(logKey);
   const purged = await empty(components, settings.parallel, new Set(last), signal);
-  for (const key of [...last, CLUSTER_KEY]) {
+  for (const key of last) {
     await bucket.delete(key, { signal });
     purged.objects += 1;
   }
-  return purged;
+  while (landed !== triedAgain()) {
+    landed = triedAgain();
+    await settle();
+    const late = await empty(components, settings.parallel, new Set(), signal);
+    purged.objects += late.objects;
+    purged.bytes += late.bytes;
+  }
+  await bucket.delete(CLUSTER_KEY, { signal });
+  if (landed !== triedAgain()) await settle();
+  return { ...purged, objects: purged.objects + 1 };
+}
+
+/** The last primary said that it ended, and nobody has written since: nothing is under way. */
+function isQuiet({ end }: Survey, [first]: readonly number[]): boolean {
+  return !end.fenced && saidGoodbye(end, undefined) && first === end.slot + 1;
 }
 
 /** The slots that hold the end of the log. */
