@@ -4,13 +4,14 @@ import { Faults } from "./faults.js";
 import { History } from "./history.js";
 import { LeaseServer } from "./lease-server.js";
 import { Ledger } from "./ledger.js";
-import { Machine, type Surroundings } from "./machine.js";
+import { Machine, type SeedOrigin, type Surroundings } from "./machine.js";
 import type { Mutation } from "./mutation.js";
 import { noFaults } from "./network.js";
-import { ObjectStore, type Depot } from "./object-store.js";
+import { ObjectStore, type Depot, type StoreChange } from "./object-store.js";
 import { checkUntouched } from "./past.js";
 import { LocalFolders } from "../src/replica/local-folders.js";
 import { dataDirectory, type Profile } from "./profile.js";
+import { isPurger } from "./removal.js";
 import type { SeededRandom } from "./random.js";
 import type { Scheduler } from "./scheduler.js";
 import type { Trace } from "./trace.js";
@@ -32,6 +33,7 @@ export interface ClusterSettings {
   /** Its machines are called m1, m2, ... */
   readonly letter: string;
   readonly profile: Profile;
+  readonly seed?: SeedOrigin;
 }
 
 /** How a member says that its cluster is there no more. */
@@ -59,12 +61,17 @@ export class Cluster {
   quiet = false;
   #faultsOver = false;
 
-  constructor(stage: Stage, { prefix, letter, profile }: ClusterSettings) {
+  constructor(stage: Stage, { prefix, letter, profile, seed }: ClusterSettings) {
     const { scheduler, random, trace, mutation, report } = stage;
     this.#stage = stage;
     this.#letter = letter;
     this.profile = profile;
-    this.store = new ObjectStore((change) => this.ledger.changed(change), stage.depot, prefix);
+    const changed = (change: StoreChange): void => {
+      if (!change.who.startsWith(letter) && !isPurger(change.who))
+        report(new Violation("SourceStays", `${change.who} ${change.what} ${change.key} of ${prefix}`));
+      this.ledger.changed(change);
+    };
+    this.store = new ObjectStore(changed, stage.depot, prefix);
     this.ledger = new Ledger({
       store: this.store,
       trace,
@@ -94,6 +101,7 @@ export class Cluster {
       onExit: (machine) => this.faults.restart(machine),
       quiet: () => this.quiet,
       asksAlways: () => this.#faultsOver,
+      seed,
       mayStart: (machine) => this.#mayStart(machine),
     };
     this.faults = new Faults({

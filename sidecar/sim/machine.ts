@@ -19,6 +19,7 @@ import { MasterProcess } from "./master/process.js";
 import { Workload } from "./master/workload.js";
 import type { Mutation } from "./mutation.js";
 import type { ObjectStore } from "./object-store.js";
+import type { SeedSource } from "../src/replica/seed.js";
 import { livePast, type Past } from "./past.js";
 import { dataDirectory, type Profile } from "./profile.js";
 import { foreignView } from "./foreign-view.js";
@@ -26,6 +27,15 @@ import type { SeededRandom } from "./random.js";
 import type { Scheduler } from "./scheduler.js";
 import type { Trace } from "./trace.js";
 import { Violation } from "./violation.js";
+
+/** Where a cluster begins. */
+export interface SeedOrigin {
+  readonly source: SeedSource;
+  readonly store: ObjectStore;
+  /** For every machine the same. */
+  readonly route: Route;
+  readonly onSeeded: (machine: Machine) => void;
+}
 
 /** What all machines share. */
 export interface Surroundings {
@@ -47,6 +57,8 @@ export interface Surroundings {
   readonly quiet: () => boolean;
   /** Masters ask for a barrier after every write. */
   readonly asksAlways: () => boolean;
+  /** All members have `bootstrapFrom`. */
+  readonly seed: SeedOrigin | undefined;
   /** Somebody would start it again. */
   readonly mayStart: (machine: Machine) => boolean;
 }
@@ -155,6 +167,11 @@ export class Machine {
     this.past = from.past;
     this.#ownTail = true;
     this.#world.history.existed(this.name, from.past?.rows ?? []);
+  }
+
+  /** So many starts. */
+  get starts(): number {
+    return this.#runs;
   }
 
   get running(): boolean {
@@ -307,14 +324,17 @@ export class Machine {
       random: random.stream("api"),
       route: this.apiRoute,
     };
-    const bucket = new SimulatedBucket({
-      store,
-      scheduler,
-      machine: this.clock,
-      incarnation,
-      random: random.stream("bucket"),
-      route: this.route,
-    });
+    const bucketOf = (of: ObjectStore, stream: string, route: Route): SimulatedBucket =>
+      new SimulatedBucket({
+        store: of,
+        scheduler,
+        machine: this.clock,
+        incarnation,
+        random: random.stream(stream),
+        route,
+      });
+    const bucket = bucketOf(store, "bucket", this.route);
+    const { seed } = this.#world;
     const assembled: Assembled = await assemble({
       name: this.name,
       nonce,
@@ -338,6 +358,10 @@ export class Machine {
       logger,
       mutation,
       signal: stop.signal,
+      seed: seed && { source: seed.source, bucket: bucketOf(seed.store, "source", seed.route) },
+      onSeeded: () => {
+        if (incarnation.alive) seed?.onSeeded(this);
+      },
       onIdle: (slot) => {
         if (incarnation.alive && random.chance(0.3)) this.#check(slot, "Followed");
       },

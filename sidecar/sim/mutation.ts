@@ -11,6 +11,7 @@ import type { LeaseWitness } from "../src/member/lease-candidate.js";
 import type { Election } from "../src/member/election.js";
 import type { Master } from "../src/member/master.js";
 import type { MemberSettings } from "../src/member/settings.js";
+import type { seed } from "../src/replica/seed.js";
 import type { Follower, Shipper } from "../src/replica/replica.js";
 import type { Depot } from "./object-store.js";
 import type { Family, Profile } from "./profile.js";
@@ -23,6 +24,8 @@ export interface MutationParts {
   readonly leaseMs: number;
   readonly random: SeededRandom;
 }
+
+type Seed = typeof seed;
 
 /** A planted bug: parts of the real code, replaced or wrapped from outside. Nothing here: the code as it is. */
 export interface Mutation {
@@ -56,6 +59,8 @@ export interface Mutation {
   readonly purgeComponents?: (components: PurgeComponents) => PurgeComponents;
   /** How a member sees to it that its cluster was not deleted. */
   readonly whereStillThere?: typeof whereStillThere;
+  /** How a directory is filled with another cluster's state. */
+  readonly seed?: (seed: Seed) => Seed;
   /** What garbage is reckoned from. */
   readonly collectorImage?: (image: ImageState) => ImageState;
 }

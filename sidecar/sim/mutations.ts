@@ -27,6 +27,15 @@ import {
   purgeWithoutLooking,
   purgeWithoutWaiting,
 } from "./purge-mutations.js";
+import {
+  seedEveryMember,
+  seedForgetsToSync,
+  seedKeepsOthersState,
+  seedNewestInstead,
+  seedOrBeginEmpty,
+  seedTrustsHalf,
+  seedWritesToSource,
+} from "./seed-mutations.js";
 import { overriding, patched, patchedGetter, withPutIfAbsent } from "./patching.js";
 import type { Profile } from "./profile.js";
 
@@ -462,5 +471,12 @@ export const mutations: Readonly<Record<string, () => Mutation>> = {
   purgeForgetsEarlierTries,
   purgeByBeginning,
   believeAnEmptyLog,
+  seedEveryMember,
+  seedNewestInstead,
+  seedOrBeginEmpty,
+  seedWritesToSource,
+  seedForgetsToSync,
+  seedKeepsOthersState,
+  seedTrustsHalf,
   leaseRenewedWhileDead: () => leaseRenewedWhileDead(takesItForWell),
 };

@@ -1,4 +1,5 @@
 import type { Cluster, Stage } from "./cluster.js";
+import type { SeedOrigin } from "./machine.js";
 import type { Profile } from "./profile.js";
 
 /** What a story is told with. */
@@ -7,7 +8,8 @@ export interface Play {
   readonly profile: Profile;
   /** From the last fault to whatever must come of itself, at most. */
   readonly recoveryMs: number;
-  addCluster(prefix: string, letter: string): Cluster;
+  /** `seed`: it begins with another one's state. */
+  addCluster(prefix: string, letter: string, seed?: SeedOrigin): Cluster;
   /** Throws a violation if it is not reached; `mayEnd`: then the time is over, and that is all. */
   until(what: string, forMs: number, reached: () => boolean, mayEnd?: boolean): Promise<void>;
   /** No more faults: it acknowledges again, and at last all of its members agree. */

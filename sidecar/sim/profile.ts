@@ -37,8 +37,29 @@ export interface PurgePlan {
   readonly again: boolean;
 }
 
+/** How a cluster begins with the state of another one. */
+export interface SeedPlan {
+  /** After the beginning of the source, milliseconds. */
+  readonly atMs: number;
+  /** The newest state, or that share of the log; beyond 1 there is nothing yet. */
+  readonly slotShare: number | undefined;
+  /** What becomes of the source's members when the new cluster begins. */
+  readonly source: "Lives" | "Stopped" | "Killed" | "Purged";
+  /** What becomes of its prefix, when, and how long. Damage that is for ever is one that the new cluster must wait for. */
+  readonly trouble: "None" | "Away" | "Damaged";
+  readonly troubleMs: number;
+  readonly mendMs: number | undefined;
+  /** The one that is named comes so much later than the others. */
+  readonly lateMs: number;
+  /** It dies so many times, each time within so many uses of disk and bucket after its start. */
+  readonly deaths: number;
+  readonly diesWithin: number;
+  /** Such a death is one of the whole machine. */
+  readonly powerShare: number;
+}
+
 /** What a seed's story is about. */
-export const families = ["Cluster", "Purge"] as const;
+export const families = ["Cluster", "Purge", "Seed"] as const;
 export type Family = (typeof families)[number];
 
 /** All that one seed fixes before anything runs. */
@@ -46,6 +67,8 @@ export interface Profile {
   readonly family: Family;
   /** With family `Purge`. */
   readonly purge: PurgePlan | undefined;
+  /** With family `Seed`. */
+  readonly seed: SeedPlan | undefined;
   readonly members: number;
   readonly leaseMs: number;
   readonly onBucketLoss: "Fence" | "Hold";
@@ -88,11 +111,12 @@ const graceMsMin = 31_000;
 
 export function profileOf(random: SeededRandom, family: Family = familyOf(random)): Profile {
   const plain = plainProfile(random);
-  return family === "Purge" ? withPurge(plain, random.stream("purge")) : plain;
+  if (family === "Purge") return withPurge(plain, random.stream("purge"));
+  return family === "Seed" ? withSeed(plain, random.stream("seed")) : plain;
 }
 
 function familyOf(random: SeededRandom): Family {
-  return random.stream("family").weighted({ Cluster: 92, Purge: 8 });
+  return random.stream("family").weighted({ Cluster: 85, Purge: 8, Seed: 7 });
 }
 
 /** Everything that is late lands before a purge begins to delete, and some members sleep longer than that. */
@@ -128,6 +152,32 @@ function withPurge(profile: Profile, random: SeededRandom): Profile {
   };
 }
 
+function withSeed(profile: Profile, random: SeededRandom): Profile {
+  const { leaseMs, master } = profile;
+  return {
+    ...profile,
+    family: "Seed",
+    members: random.pick([1, 2, 3]),
+    foreigner: false,
+    adopts: undefined,
+    chaosMs: random.between(3, 6) * leaseMs,
+    // The rows of the beginning are to be found again.
+    master: { ...master, workload: { ...master.workload, forgetsOnReopen: false } },
+    seed: {
+      atMs: random.between(2, 6) * leaseMs,
+      slotShare: random.chance(0.4) ? random.float() * 1.1 : undefined,
+      source: random.weighted({ Lives: 4, Stopped: 2, Killed: 1, Purged: 1 }),
+      trouble: random.pick(["None", "Away", "Damaged"]),
+      troubleMs: random.chance(0.5) ? 0 : random.float() * leaseMs,
+      mendMs: random.chance(0.8) ? random.float() * 4 * leaseMs : undefined,
+      lateMs: random.chance(0.5) ? random.float() * 3 * leaseMs : 0,
+      deaths: random.pick([0, 1, 3, 6]),
+      diesWithin: random.pick([60, 200, 500]),
+      powerShare: random.pick([0, 0.3, 1]),
+    },
+  };
+}
+
 function plainProfile(random: SeededRandom): Profile {
   const leaseMs = random.pick([1000, 1000, 2000]);
   // Now and then slowly and for long, so that grace periods end and what was doomed is deleted.
@@ -135,6 +185,7 @@ function plainProfile(random: SeededRandom): Profile {
   return {
     family: "Cluster",
     purge: undefined,
+    seed: undefined,
     members: random.pick([3, 3, 3, 4, 5]),
     leaseMs,
     onBucketLoss: random.chance(0.9) ? "Fence" : "Hold",

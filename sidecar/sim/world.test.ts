@@ -16,12 +16,16 @@ test("whole clusters live through faults: some seeds", async () => {
   expect(total.faults.size).toBeGreaterThan(10);
 }, 120_000);
 
-test("clusters are deleted while they live: some seeds", async () => {
-  for (let seed = 1; seed <= 10; seed++) {
-    const { violation, recent } = await simulate({ seed, family: "Purge" });
-    if (violation !== undefined) throw new Error(`seed ${seed}\n${recent.join("\n")}`, { cause: violation });
-  }
-}, 120_000);
+test.each(["Purge", "Seed"] as const)(
+  "clusters are deleted, and begin with another's state: some seeds of %s",
+  async (family) => {
+    for (let seed = 1; seed <= 10; seed++) {
+      const { violation, recent } = await simulate({ seed, family });
+      if (violation !== undefined) throw new Error(`seed ${seed}\n${recent.join("\n")}`, { cause: violation });
+    }
+  },
+  120_000,
+);
 
 test("a seed gives the same run every time, traced or not", async () => {
   const lines: string[] = [];

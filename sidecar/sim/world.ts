@@ -3,6 +3,8 @@ import { purgeStory } from "./purge-story.js";
 import type { Play } from "./play.js";
 import { noMutation, type Mutation } from "./mutation.js";
 import { Depot } from "./object-store.js";
+import type { SeedOrigin } from "./machine.js";
+import { seedStory } from "./seed-story.js";
 import { profileOf, type Family, type Profile } from "./profile.js";
 import { SeededRandom } from "./random.js";
 import { Scheduler } from "./scheduler.js";
@@ -82,6 +84,7 @@ class World implements Play {
   async run(): Promise<void> {
     const { family, chaosMs, foreigner } = this.profile;
     if (family === "Purge") return await purgeStory(this);
+    if (family === "Seed") return await seedStory(this);
     const cluster = this.addCluster("", "m");
     cluster.begin();
     cluster.faults.start();
@@ -113,8 +116,13 @@ class World implements Play {
     };
   }
 
-  addCluster(prefix: string, letter: string): Cluster {
-    const cluster = new Cluster(this.stage, { prefix, letter, profile: this.profile });
+  addCluster(prefix: string, letter: string, seed?: SeedOrigin): Cluster {
+    const cluster = new Cluster(this.stage, {
+      prefix,
+      letter,
+      profile: this.profile,
+      ...(seed === undefined ? {} : { seed }),
+    });
     this.#clusters.push(cluster);
     return cluster;
   }
