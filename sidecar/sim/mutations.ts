@@ -29,7 +29,6 @@ import {
 } from "./purge-mutations.js";
 import {
   seedEveryMember,
-  seedForgetsToSync,
   seedKeepsOthersState,
   seedNewestInstead,
   seedOrBeginEmpty,
@@ -475,7 +474,6 @@ export const mutations: Readonly<Record<string, () => Mutation>> = {
   seedNewestInstead,
   seedOrBeginEmpty,
   seedWritesToSource,
-  seedForgetsToSync,
   seedKeepsOthersState,
   seedTrustsHalf,
   leaseRenewedWhileDead: () => leaseRenewedWhileDead(takesItForWell),

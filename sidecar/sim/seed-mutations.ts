@@ -3,7 +3,7 @@ import type { FileSystem } from "../src/base/file-system.js";
 import type { SeedParts } from "../src/replica/seed.js";
 import type { Mutation } from "./mutation.js";
 import { overriding } from "./patching.js";
-import { dataDirectory, type Profile, type SeedPlan } from "./profile.js";
+import type { Profile, SeedPlan } from "./profile.js";
 
 function changed(change: (parts: SeedParts) => SeedParts): Pick<Mutation, "family" | "seed"> {
   return { family: "Seed", seed: (run) => (parts, signal) => run(change(parts), signal) };
@@ -56,20 +56,6 @@ export function seedWritesToSource(): Mutation {
   };
 }
 
-/** Files are moved into directories whose own names nobody has made durable. */
-export function seedForgetsToSync(): Mutation {
-  return {
-    ...changed(
-      withFiles((fs) =>
-        overriding(fs, {
-          syncDirectory: async (path) => (path === dataDirectory ? undefined : await fs.syncDirectory(path)),
-        }),
-      ),
-    ),
-    adjust: (profile) => dying(profile, { powerShare: 1 }),
-  };
-}
-
 /** What the restoring knew of the other cluster is moved as well. */
 export function seedKeepsOthersState(): Mutation {
   return {
@@ -86,7 +72,6 @@ export function seedKeepsOthersState(): Mutation {
 
 /** What was begun to be restored is taken for whole. */
 export function seedTrustsHalf(): Mutation {
-  const isWhole = (path: string): boolean => path.endsWith("/seed/whole.json");
   return {
     ...changed(
       withFiles((fs) =>
@@ -102,6 +87,10 @@ export function seedTrustsHalf(): Mutation {
     ),
     adjust: (profile) => dying(profile, {}),
   };
+}
+
+function isWhole(path: string): boolean {
+  return path.endsWith("/seed/whole.json");
 }
 
 function withFiles(change: (fs: FileSystem) => FileSystem): (parts: SeedParts) => SeedParts {
