@@ -1,4 +1,5 @@
 import type { Clock } from "../src/base/clock.js";
+import { isKind, messageOf, MetaMasterError } from "../src/base/errors.js";
 import type { FileSystem } from "../src/base/file-system.js";
 import type { Logger } from "../src/base/log.js";
 import type { Processes } from "../src/base/processes.js";
@@ -8,10 +9,11 @@ import type { WriterId } from "../src/formats/entry.js";
 import type { LeaseStore } from "../src/kube/leases.js";
 import { makeClaim } from "../src/log/claim.js";
 import { Collector } from "../src/log/collector.js";
-import { openCluster } from "../src/log/cluster-identity.js";
+import { openCluster, readCluster } from "../src/log/cluster-identity.js";
 import { BucketLogReader } from "../src/log/log-reader.js";
 import { BucketRollCall } from "../src/log/roll-call.js";
 import { putDefaults, type PutSettings } from "../src/log/slot-put.js";
+import { whereStillThere } from "../src/log/still-there.js";
 import { Snapshots } from "../src/log/snapshots.js";
 import { FileRecords } from "../src/member/file-records.js";
 import type { Election } from "../src/member/election.js";
@@ -31,6 +33,8 @@ import { LocalReplica } from "../src/replica/local-replica.js";
 import { quarantineDefaults } from "../src/replica/quarantine.js";
 import type { Follower, Shipper } from "../src/replica/replica.js";
 import { noMetrics } from "../src/replica/ship/settings.js";
+import type { SnapshotShelf } from "../src/replica/restore-target.js";
+import { seed as seedDirectory, SeedFolders, type SeedParts, type SeedSource } from "../src/replica/seed.js";
 import { PrimaryShipper } from "../src/replica/ship/shipper.js";
 import { StateStore } from "../src/replica/state.js";
 import type { ReplicaTools } from "../src/replica/tools.js";
@@ -62,6 +66,10 @@ export interface AssemblyParts {
   readonly logger: Logger;
   readonly mutation: Mutation;
   readonly signal: AbortSignal;
+  /** Another cluster's prefix, and what is to be made of it. */
+  readonly seed: { readonly source: SeedSource; readonly bucket: Bucket } | undefined;
+  /** The directory holds the state of another cluster, where it did not before. */
+  readonly onSeeded: () => void;
   /** A follower looked at the end and has nothing under way: the disk is the image at `slot`. */
   readonly onIdle: (slot: number) => void;
   /** A master is about to open what the disk holds: the image at `slot`, or more of it. */
@@ -73,16 +81,20 @@ export interface Assembled {
   run(signal: AbortSignal): Promise<MemberEnd>;
 }
 
-function bootstrapOf({ adopts }: Profile): MemberSettings["bootstrap"] {
-  return adopts === undefined ? "New" : "Adopt";
+function bootstrapOf({
+  profile: { adopts },
+  seed,
+}: Pick<AssemblyParts, "profile" | "seed">): MemberSettings["bootstrap"] {
+  return adopts === undefined && seed === undefined ? "New" : "Adopt";
 }
 
-function memberSettings({ name, nonce, profile }: AssemblyParts): MemberSettings {
+function memberSettings(parts: AssemblyParts): MemberSettings {
+  const { name, nonce, profile } = parts;
   const { leaseMs } = profile;
   const defaults = defaultMemberSettings({ member: name, nonce }, leaseMs);
   return {
     ...defaults,
-    bootstrap: bootstrapOf(profile),
+    bootstrap: bootstrapOf(parts),
     health: { intervalMs: leaseMs / 8, timeoutMs: leaseMs / 8, failureThreshold: 3 },
     failover: { restartGraceMs: 2 * leaseMs, openTimeoutMs: 8 * leaseMs },
     stop: { graceMs: leaseMs, shipTimeoutMs: 2 * leaseMs },
@@ -106,13 +118,8 @@ function electionOf(parts: AssemblyParts, mutated: MutationParts): Election {
   return new LeaseElection(settings, { clock, random: random.stream("lease"), logger, store, witness });
 }
 
-/** Builds one member of the product's own parts, as `main` does, over simulated ones. */
-export async function assemble(parts: AssemblyParts): Promise<Assembled> {
-  const { random, logger, mutation, signal, profile, layout, nonce, name, bootId } = parts;
-  const clock = mutation.clock?.(parts.clock) ?? parts.clock;
-  const fs = mutation.fs?.(parts.fs) ?? parts.fs;
-  const bucket = mutation.bucket?.(parts.bucket) ?? parts.bucket;
-  const retried = retrying(bucket, {
+function steady(bucket: Bucket, clock: Clock, { random, profile }: AssemblyParts): Bucket {
+  return retrying(bucket, {
     clock,
     random,
     policy: {
@@ -123,6 +130,56 @@ export async function assemble(parts: AssemblyParts): Promise<Assembled> {
     },
     onRetry: () => undefined,
   });
+}
+
+/** Before there is a member, as `metamaster run` does it: what waiting may cure is waited for. */
+async function seedFirst(parts: AssemblyParts, tools: ReplicaTools, shelf: SnapshotShelf, clock: Clock): Promise<void> {
+  const { name, logger, seed, signal, mutation } = parts;
+  if (seed === undefined) return;
+  const { source } = seed;
+  const bucket = steady(seed.bucket, clock, parts);
+  const plain: SeedParts = {
+    member: name,
+    logger,
+    tools,
+    shelf,
+    source,
+    openSource: async (_, layout, openSignal) => {
+      const cluster = await readCluster(bucket, openSignal);
+      if (cluster === undefined) throw new MetaMasterError("HistoryMissing", "invalid", "there is no cluster");
+      const reader = new BucketLogReader({ cluster, bucket, compression: inlineCompression });
+      const folders = new LocalFolders(layout.dataDirectory);
+      return {
+        tools: { ...tools, bucket, reader, layout: new ImageLayout(layout), folders },
+        shelf: new Snapshots({ cluster: cluster.uid, bucket, clock, compression: inlineCompression }),
+        close: async () => undefined,
+      };
+    },
+  };
+  const { seeded } = new SeedFolders(tools.folders);
+  const before = await tools.fs.stat(seeded);
+  const run = mutation.seed?.(seedDirectory) ?? seedDirectory;
+  for (;;) {
+    try {
+      await run(plain, signal);
+      if (before === undefined && (await tools.fs.stat(seeded)) !== undefined) parts.onSeeded();
+      return;
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!isKind(error, "transient")) throw error;
+      logger.warn({ err: error }, `the history can't begin yet: ${messageOf(error)}`);
+      await clock.sleep(parts.profile.leaseMs / 2, signal);
+    }
+  }
+}
+
+/** Builds one member of the product's own parts, as `main` does, over simulated ones. */
+export async function assemble(parts: AssemblyParts): Promise<Assembled> {
+  const { random, logger, mutation, signal, profile, layout, nonce, name, bootId } = parts;
+  const clock = mutation.clock?.(parts.clock) ?? parts.clock;
+  const fs = mutation.fs?.(parts.fs) ?? parts.fs;
+  const bucket = mutation.bucket?.(parts.bucket) ?? parts.bucket;
+  const retried = steady(bucket, clock, parts);
   const folders = new LocalFolders(layout.dataDirectory);
   const self = { pid: parts.pid, startTime: String(parts.pid), bootId };
   const processes: Processes = { self, isAlive: async ({ pid }) => parts.isAlive(pid) };
@@ -147,9 +204,10 @@ export async function assemble(parts: AssemblyParts): Promise<Assembled> {
     folders,
     fetch: { rangeBytes: 4096, parallelRanges: 4, parallelFiles: 2 },
   };
+  await seedFirst(parts, tools, snapshots, clock);
   const replica = new LocalReplica(
     { tools, shelf: snapshots, store, run: { member: name, nonce, bootId } },
-    { bootstrap: bootstrapOf(profile), quarantine: quarantineDefaults },
+    { bootstrap: bootstrapOf(parts), quarantine: quarantineDefaults },
   );
   const put: PutSettings = { ...putDefaults, tryMs: 400, pauseMaxMs: 200 };
   const writer: WriterId = { member: name, nonce };
@@ -166,7 +224,9 @@ export async function assemble(parts: AssemblyParts): Promise<Assembled> {
     },
     put,
   );
-  const claim = mutation.claim?.(realClaim, reader) ?? realClaim;
+  const silenceMs = profile.purge === undefined ? {} : { silenceMs: profile.purge.silenceMs };
+  const sureClaim = (mutation.whereStillThere ?? whereStillThere)({ bucket, clock, cluster, ...silenceMs }, realClaim);
+  const claim = mutation.claim?.(sureClaim, reader) ?? sureClaim;
   const election = electionOf({ ...parts, clock }, mutated);
   const components: MemberComponents = {
     clock,

@@ -19,7 +19,7 @@ export interface DiskCheck {
   readonly how: "Exact" | "Followed" | "Ahead";
 }
 
-function localPath(layout: Layout, file: string): string {
+export function localPath(layout: Layout, file: string): string {
   const slash = file.indexOf("/");
   const [root, rest] = [file.slice(0, slash), file.slice(slash + 1)];
   if (root === "@companions") return `${layout.dataDirectory}/${rest}`;

@@ -18,6 +18,8 @@ export class History {
   readonly #existed = new Map<string, readonly string[]>();
   readonly #nowMs: () => number;
   readonly #mayOverlap: (who: string) => boolean;
+  /** It may not begin with nothing. */
+  beginsWithData = false;
   opens = 0;
   written = 0;
   acknowledgements = 0;
@@ -50,7 +52,7 @@ export class History {
   /** A master opened its databases and found these rows: nothing acknowledged may be missing, and all of it must have been written before, in this order. */
   opened(who: string, epoch: number, rows: readonly string[], forgot = false): void {
     this.opens++;
-    if (this.#lineages.length === 0 && this.#existed.size > 0) this.#begin(who, epoch, rows);
+    if (this.#lineages.length === 0 && (this.#existed.size > 0 || this.beginsWithData)) this.#begin(who, epoch, rows);
     for (const [index, { value, epoch: since }] of this.#acknowledged.entries()) {
       // One that is late (its machine slept) owes nothing to epochs after its own; that it writes nothing is another rule.
       if (since > epoch || rows[index] === value) continue;

@@ -1,20 +1,23 @@
 import { createHash } from "node:crypto";
 import { messageOf } from "../src/base/errors.js";
 import { decodeEntry } from "../src/formats/entry-codec.js";
-import { logKey, LOG_PREFIX, STANDBY_PREFIX, type Entry, type Operation } from "../src/formats/entry.js";
+import { logKey, LOG_PREFIX, STANDBY_PREFIX, type Entry, type Operation, type Position } from "../src/formats/entry.js";
 import { decodeSnapshot } from "../src/formats/snapshot.js";
 import { inlineCompression } from "./compression.js";
 import { Fold, type Files } from "./fold.js";
 import type { ObjectStore, StoreChange } from "./object-store.js";
+import { isPurger, Removal } from "./removal.js";
 import type { Trace } from "./trace.js";
 import { Violation } from "./violation.js";
 
-interface Slot {
+export interface Slot {
   readonly chain: string;
   readonly entry: Entry;
   /** The image once this slot is in; an open group leaves it as it was. */
   readonly files: Files;
   readonly groupOpen: boolean;
+  /** Of the store's time. */
+  readonly atMs: number;
 }
 
 export interface LedgerParts {
@@ -42,6 +45,7 @@ export class Ledger {
   readonly #nowMs: () => number;
   readonly #graceMs: number;
   readonly #fold: Fold;
+  readonly removal: Removal;
   readonly #slots: Slot[] = [];
   readonly #claims = new Map<number, { readonly slot: number; readonly member: string }>();
   /** By key: when a trim named it first. */
@@ -59,6 +63,26 @@ export class Ledger {
     this.#nowMs = nowMs;
     this.#graceMs = graceMs;
     this.#fold = new Fold((key) => this.#objects.get(key));
+    this.removal = new Removal(store);
+  }
+
+  /** Of the entries so far. */
+  get clusterUid(): string | undefined {
+    return this.#clusterUid;
+  }
+
+  /** It was there once. */
+  knows(key: string): boolean {
+    return this.#objects.has(key);
+  }
+
+  /** A member said that everything up to here is durable. */
+  acknowledged(who: string, { slot, chain }: Position): void {
+    if (this.#slots[slot]?.chain === chain) return;
+    throw new Violation(
+      "AcknowledgedIsInTheLog",
+      `${who} acknowledged up to slot ${slot}, which is not in the history`,
+    );
   }
 
   get lastSlot(): number {
@@ -96,6 +120,12 @@ export class Ledger {
 
   async #take(change: StoreChange): Promise<void> {
     const { who, what, key, bytes } = change;
+    if (this.removal.begun || isPurger(who)) {
+      this.#trace.line("store", `${who} ${what} ${key}${this.removal.begun ? ", of a deleted cluster" : ""}`);
+      if (isPurger(who)) this.removal.changed(change, this.lastSlot, this.#nowMs());
+      else this.removal.late(change);
+      return;
+    }
     if (what === "deleted") {
       this.#trace.line("store", `${who} deleted ${key}`);
       if (key.startsWith(LOG_PREFIX)) await this.#checkDeletedSlot(key, who);
@@ -148,7 +178,7 @@ export class Ledger {
     }
     this.#fold.push(entry);
     const chain = createHash("sha256").update(bytes).digest("hex");
-    this.#slots.push({ chain, entry, files: this.#fold.files, groupOpen: this.#fold.open });
+    this.#slots.push({ chain, entry, files: this.#fold.files, groupOpen: this.#fold.open, atMs: this.#nowMs() });
   }
 
   #trim({ fromSlot, throughSlot, keys }: Trim, slot: number): void {

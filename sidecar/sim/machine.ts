@@ -19,12 +19,23 @@ import { MasterProcess } from "./master/process.js";
 import { Workload } from "./master/workload.js";
 import type { Mutation } from "./mutation.js";
 import type { ObjectStore } from "./object-store.js";
+import type { SeedSource } from "../src/replica/seed.js";
 import { livePast, type Past } from "./past.js";
 import { dataDirectory, type Profile } from "./profile.js";
 import { foreignView } from "./foreign-view.js";
 import type { SeededRandom } from "./random.js";
 import type { Scheduler } from "./scheduler.js";
 import type { Trace } from "./trace.js";
+import { Violation } from "./violation.js";
+
+/** Where a cluster begins. */
+export interface SeedOrigin {
+  readonly source: SeedSource;
+  readonly store: ObjectStore;
+  /** For every machine the same. */
+  readonly route: Route;
+  readonly onSeeded: (machine: Machine) => void;
+}
 
 /** What all machines share. */
 export interface Surroundings {
@@ -46,6 +57,10 @@ export interface Surroundings {
   readonly quiet: () => boolean;
   /** Masters ask for a barrier after every write. */
   readonly asksAlways: () => boolean;
+  /** All members have `bootstrapFrom`. */
+  readonly seed: SeedOrigin | undefined;
+  /** Somebody would start it again. */
+  readonly mayStart: (machine: Machine) => boolean;
 }
 
 interface Sidecar {
@@ -89,6 +104,8 @@ export class Machine {
   #ownTail = false;
   /** What was on the disk before there was a cluster. */
   past: Past | undefined;
+  /** Why the last sidecar that could not begin did not. */
+  refusal: string | undefined;
   /** What the next SIGKILL to a master here takes. */
   dyingMs = 0;
 
@@ -152,6 +169,11 @@ export class Machine {
     this.#world.history.existed(this.name, from.past?.rows ?? []);
   }
 
+  /** So many starts. */
+  get starts(): number {
+    return this.#runs;
+  }
+
   get running(): boolean {
     return this.#sidecar !== undefined;
   }
@@ -174,7 +196,7 @@ export class Machine {
   }
 
   start(): void {
-    if (this.#sidecar !== undefined) return;
+    if (this.#sidecar !== undefined || !this.#world.mayStart(this)) return;
     const { scheduler, trace, report } = this.#world;
     const incarnation = new Incarnation(scheduler, `${this.name}.${++this.#runs}`);
     if (this.#frozen) incarnation.freeze();
@@ -200,6 +222,7 @@ export class Machine {
         if (!incarnation.alive) return;
         // What `main` would print before it exits; whatever started it starts it again.
         const expected = error instanceof MetaMasterError && error.kind !== "corrupt";
+        this.refusal = error instanceof MetaMasterError ? error.code : undefined;
         if (expected || sidecar.stop.signal.aborted) this.#exited(sidecar, messageOf(error));
         else report(error);
       });
@@ -292,7 +315,7 @@ export class Machine {
 
   async #run(sidecar: Sidecar, random: SeededRandom): Promise<void> {
     const { incarnation, master, nonce, stop } = sidecar;
-    const { scheduler, store, profile, trace, mutation, leases, hasEnded } = this.#world;
+    const { scheduler, store, profile, trace, mutation, leases, hasEnded, ledger, report } = this.#world;
     const logger: Logger = trace.logger(this.name);
     const api: NetworkEnd = {
       scheduler,
@@ -301,14 +324,17 @@ export class Machine {
       random: random.stream("api"),
       route: this.apiRoute,
     };
-    const bucket = new SimulatedBucket({
-      store,
-      scheduler,
-      machine: this.clock,
-      incarnation,
-      random: random.stream("bucket"),
-      route: this.route,
-    });
+    const bucketOf = (of: ObjectStore, stream: string, route: Route): SimulatedBucket =>
+      new SimulatedBucket({
+        store: of,
+        scheduler,
+        machine: this.clock,
+        incarnation,
+        random: random.stream(stream),
+        route,
+      });
+    const bucket = bucketOf(store, "bucket", this.route);
+    const { seed } = this.#world;
     const assembled: Assembled = await assemble({
       name: this.name,
       nonce,
@@ -332,16 +358,23 @@ export class Machine {
       logger,
       mutation,
       signal: stop.signal,
+      seed: seed && { source: seed.source, bucket: bucketOf(seed.store, "source", seed.route) },
+      onSeeded: () => {
+        if (incarnation.alive) seed?.onSeeded(this);
+      },
       onIdle: (slot) => {
         if (incarnation.alive && random.chance(0.3)) this.#check(slot, "Followed");
       },
       onSealed: (slot, ahead) => {
+        if (ledger.slot(slot) === undefined)
+          report(new Violation("LeadsInTheHistory", `${this.name} leads from slot ${slot}, which is not in it`));
         this.#ownTail = ahead;
         this.#check(slot, ahead ? "Ahead" : "Exact");
       },
     });
     if (!incarnation.alive) return never();
     sidecar.member = assembled.member;
+    this.refusal = undefined;
     const end = await assembled.run(stop.signal);
     this.#exited(sidecar, JSON.stringify(end));
   }
@@ -385,7 +418,7 @@ export class Machine {
     epoch: number,
     onExit: ConstructorParameters<typeof MasterProcess>[1]["onExit"],
   ): MasterProcess {
-    const { scheduler, history, trace, profile, report, quiet, asksAlways } = this.#world;
+    const { scheduler, history, ledger, trace, profile, report, quiet, asksAlways } = this.#world;
     const incarnation = new Incarnation(scheduler, `${this.name}.master`);
     const random = this.#random.stream(`master ${epoch} ${scheduler.steps}`);
     const reopens = this.#ownTail;
@@ -408,7 +441,12 @@ export class Machine {
       barrier: async () => {
         const member = this.#sidecar?.incarnation === sidecar ? this.#sidecar.member : undefined;
         if (member === undefined || sidecar.frozen) throw new Error("nobody answers");
-        await member.barrier(new AbortController().signal);
+        const { position } = await member.barrier(new AbortController().signal);
+        try {
+          ledger.acknowledged(this.name, position);
+        } catch (error) {
+          report(error);
+        }
       },
       acknowledged: (row) => history.acknowledges(this.name, epoch, row),
       report,

@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import type { Mutation } from "./mutation.js";
 import { mutations } from "./mutations.js";
+import { families } from "./profile.js";
 import { simulate, type Outcome } from "./world.js";
 
 /** What a worker reports of one seed. */
@@ -26,6 +27,7 @@ const { values } = parseArgs({
     trace: { type: "boolean", default: false },
     twice: { type: "boolean", default: false },
     bug: { type: "string" },
+    family: { type: "string" },
     healthy: { type: "boolean", default: false },
     parallel: { type: "string", default: "2" },
     summary: { type: "string" },
@@ -45,8 +47,12 @@ const usage = `Runs whole clusters in a simulation, one a seed, with faults, and
   --seed N       this one alone, in this process  --trace      print all that happens
   --healthy      with --bug: its circumstances only
   --twice        run it twice and compare         --bug NAME   plant a bug: ${Object.keys(mutations).join(", ")}
+  --family NAME  seeds of this family alone: ${families.join(", ")}
   --summary FILE write {"passed": n, "failed": n} there
 `;
+
+const family = families.find((each) => each === values.family);
+if (values.family !== undefined && family === undefined) throw new Error(`There is no family ${values.family}.`);
 
 /** Of real time, for one seed; the slowest takes a fraction of it. */
 const hangMs = 120_000;
@@ -65,6 +71,7 @@ async function runSeed(seed: number, print?: (line: string) => void): Promise<Ou
       seed,
       ...(make === undefined ? {} : { mutation: values.healthy ? circumstancesOf(make()) : make() }),
       ...(print === undefined ? {} : { print }),
+      family,
     });
     await new Promise((resolve) => setImmediate(resolve));
     if (stray === undefined || outcome.violation !== undefined) return outcome;
@@ -76,8 +83,8 @@ async function runSeed(seed: number, print?: (line: string) => void): Promise<Ou
 }
 
 /** The same circumstances without the bug. */
-function circumstancesOf({ adjust }: Mutation): Mutation {
-  return adjust === undefined ? {} : { adjust };
+function circumstancesOf({ adjust, family: told }: Mutation): Mutation {
+  return { ...(adjust === undefined ? {} : { adjust }), ...(told === undefined ? {} : { family: told }) };
 }
 
 function describe(error: unknown): string {
@@ -199,7 +206,12 @@ function serve(nextSeed: () => number | undefined, take: (report: Report) => voi
 }
 
 function bugArguments(): string[] {
-  return [...(values.bug === undefined ? [] : ["--bug", values.bug]), ...(values.healthy ? ["--healthy"] : [])];
+  const { bug, healthy } = values;
+  return [
+    ...(bug === undefined ? [] : ["--bug", bug]),
+    ...(family === undefined ? [] : ["--family", family]),
+    ...(healthy ? ["--healthy"] : []),
+  ];
 }
 
 function begin(): ChildProcess {

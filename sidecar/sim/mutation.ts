@@ -4,13 +4,17 @@ import type { Bucket } from "../src/bucket/bucket.js";
 import type { ImageState } from "../src/formats/image.js";
 import type { LeaseStore } from "../src/kube/leases.js";
 import type { Claim, ClusterIdentity, LogReader, LogWriter } from "../src/log/log.js";
+import type { PurgeComponents, PurgeSettings } from "../src/log/purge/purge.js";
+import type { whereStillThere } from "../src/log/still-there.js";
 import type { MemberComponents } from "../src/member/context.js";
 import type { LeaseWitness } from "../src/member/lease-candidate.js";
 import type { Election } from "../src/member/election.js";
 import type { Master } from "../src/member/master.js";
 import type { MemberSettings } from "../src/member/settings.js";
+import type { seed } from "../src/replica/seed.js";
 import type { Follower, Shipper } from "../src/replica/replica.js";
-import type { Profile } from "./profile.js";
+import type { Depot } from "./object-store.js";
+import type { Family, Profile } from "./profile.js";
 import type { SeededRandom } from "./random.js";
 
 /** Of the process in which the bug is. */
@@ -21,10 +25,14 @@ export interface MutationParts {
   readonly random: SeededRandom;
 }
 
+type Seed = typeof seed;
+
 /** A planted bug: parts of the real code, replaced or wrapped from outside. Nothing here: the code as it is. */
 export interface Mutation {
   /** Circumstances in which the bug shows sooner; the code without it must bear them as well. */
   readonly adjust?: (profile: Profile) => Profile;
+  /** `Cluster`, if nothing is said. */
+  readonly family?: Family;
   /** Changes the code itself; returns what undoes it. */
   readonly install?: () => () => void;
   readonly fs?: (fs: FileSystem) => FileSystem;
@@ -45,6 +53,14 @@ export interface Mutation {
   /** Of the whole process. */
   readonly clock?: (clock: Clock) => Clock;
   readonly collectorClock?: (clock: Clock) => Clock;
+  /** Of the process that deletes the cluster. */
+  readonly purgeBucket?: (bucket: Bucket, depot: Depot) => Bucket;
+  readonly purgeSettings?: (settings: PurgeSettings) => PurgeSettings;
+  readonly purgeComponents?: (components: PurgeComponents) => PurgeComponents;
+  /** How a member sees to it that its cluster was not deleted. */
+  readonly whereStillThere?: typeof whereStillThere;
+  /** How a directory is filled with another cluster's state. */
+  readonly seed?: (seed: Seed) => Seed;
   /** What garbage is reckoned from. */
   readonly collectorImage?: (image: ImageState) => ImageState;
 }

@@ -18,6 +18,23 @@ import {
   updateUnconditionally,
 } from "./lease-mutations.js";
 import { withFaults, type Mutation } from "./mutation.js";
+import {
+  believeAnEmptyLog,
+  purgeByBeginning,
+  purgeForgetsEarlierTries,
+  purgeIdentityFirst,
+  purgeWithoutEnd,
+  purgeWithoutLooking,
+  purgeWithoutWaiting,
+} from "./purge-mutations.js";
+import {
+  seedEveryMember,
+  seedKeepsOthersState,
+  seedNewestInstead,
+  seedOrBeginEmpty,
+  seedTrustsHalf,
+  seedWritesToSource,
+} from "./seed-mutations.js";
 import { overriding, patched, patchedGetter, withPutIfAbsent } from "./patching.js";
 import type { Profile } from "./profile.js";
 
@@ -446,5 +463,18 @@ export const mutations: Readonly<Record<string, () => Mutation>> = {
   leaseFromAnswer,
   leaseByRecordTimes,
   goneIsEvidence,
+  purgeWithoutEnd,
+  purgeIdentityFirst,
+  purgeWithoutLooking,
+  purgeWithoutWaiting,
+  purgeForgetsEarlierTries,
+  purgeByBeginning,
+  believeAnEmptyLog,
+  seedEveryMember,
+  seedNewestInstead,
+  seedOrBeginEmpty,
+  seedWritesToSource,
+  seedKeepsOthersState,
+  seedTrustsHalf,
   leaseRenewedWhileDead: () => leaseRenewedWhileDead(takesItForWell),
 };

@@ -10,7 +10,8 @@ const startOf: Readonly<Record<string, number>> = {
   adoptForeignUid: 15,
   adoptBesideHistory: 3,
   leaseByWallClock: 9,
-  leaseFromAnswer: 40,
+  updateUnconditionally: 90,
+  leaseFromAnswer: 90,
   leaseByRecordTimes: 5,
   goneIsEvidence: 5,
 };
@@ -27,8 +28,8 @@ async function firstFailure(name: string): Promise<Outcome | undefined> {
 }
 
 /** The circumstances of a bug without the bug. */
-function healthy({ adjust }: Mutation): Mutation {
-  return adjust === undefined ? {} : { adjust };
+function healthy({ adjust, family }: Mutation): Mutation {
+  return { ...(adjust === undefined ? {} : { adjust }), ...(family === undefined ? {} : { family }) };
 }
 
 describe("a planted bug is found, and the code without it passes the same seed", () => {

@@ -15,8 +15,60 @@ interface Adoption {
   readonly diesAt: number | undefined;
 }
 
+/** How a cluster is deleted. */
+export interface PurgePlan {
+  /** After the beginning, milliseconds. */
+  readonly atMs: number;
+  /** What is done to its members before. */
+  readonly members: "Stopped" | "Killed" | "Alive";
+  /** One of them is started all the same, so long after. */
+  readonly revivesMs: number | undefined;
+  readonly evenIfAlive: boolean;
+  /** What is done where it is refused. */
+  readonly refused: "GiveUp" | "Insist" | "Stop";
+  /** It dies so many times, each time within so many requests. */
+  readonly deaths: number;
+  readonly diesWithin: number;
+  /** Longer than any request takes to land. */
+  readonly settleMs: number;
+  /** Somewhat shorter: see src/log/still-there.ts. */
+  readonly silenceMs: number;
+  /** Another cluster begins below the same prefix. */
+  readonly again: boolean;
+}
+
+/** How a cluster begins with the state of another one. */
+export interface SeedPlan {
+  /** After the beginning of the source, milliseconds. */
+  readonly atMs: number;
+  /** The newest state, or that share of the log; beyond 1 there is nothing yet. */
+  readonly slotShare: number | undefined;
+  /** What becomes of the source's members when the new cluster begins. */
+  readonly source: "Lives" | "Stopped" | "Killed" | "Purged";
+  /** What becomes of its prefix, when, and how long. Damage that is for ever is one that the new cluster must wait for. */
+  readonly trouble: "None" | "Away" | "Damaged";
+  readonly troubleMs: number;
+  readonly mendMs: number | undefined;
+  /** The one that is named comes so much later than the others. */
+  readonly lateMs: number;
+  /** It dies so many times, each time within so many uses of disk and bucket after its start. */
+  readonly deaths: number;
+  readonly diesWithin: number;
+  /** Such a death is one of the whole machine. */
+  readonly powerShare: number;
+}
+
+/** What a seed's story is about. */
+export const families = ["Cluster", "Purge", "Seed"] as const;
+export type Family = (typeof families)[number];
+
 /** All that one seed fixes before anything runs. */
 export interface Profile {
+  readonly family: Family;
+  /** With family `Purge`. */
+  readonly purge: PurgePlan | undefined;
+  /** With family `Seed`. */
+  readonly seed: SeedPlan | undefined;
   readonly members: number;
   readonly leaseMs: number;
   readonly onBucketLoss: "Fence" | "Hold";
@@ -57,11 +109,83 @@ export interface Profile {
 /** Nothing may be deleted sooner than an end of the log is believed without a look behind it (replica/entry-stream.ts). */
 const graceMsMin = 31_000;
 
-export function profileOf(random: SeededRandom): Profile {
+export function profileOf(random: SeededRandom, family: Family = familyOf(random)): Profile {
+  const plain = plainProfile(random);
+  if (family === "Purge") return withPurge(plain, random.stream("purge"));
+  return family === "Seed" ? withSeed(plain, random.stream("seed")) : plain;
+}
+
+function familyOf(random: SeededRandom): Family {
+  return random.stream("family").weighted({ Cluster: 85, Purge: 8, Seed: 7 });
+}
+
+/** Everything that is late lands before a purge begins to delete, and some members sleep longer than that. */
+function withPurge(profile: Profile, random: SeededRandom): Profile {
+  const lateMsMax = Math.min(3000, profile.network.lateMsMax);
+  const settleMs = lateMsMax + 1500;
+  const members = random.weighted({ Stopped: 3, Killed: 2, Alive: 3 });
+  return {
+    ...profile,
+    family: "Purge",
+    onBucketLoss: random.pick(["Fence", "Hold"]),
+    // Who sleeps, or does not hear of it, is what a purge has to fear.
+    ...(random.chance(0.5)
+      ? { faults: { cut: 4, freeze: 2, freezeSidecar: 1, stop: 1, crash: 1, switchover: 1 } }
+      : {}),
+    foreigner: false,
+    adopts: undefined,
+    chaosMs: Math.max(profile.chaosMs, 4 * profile.leaseMs),
+    pauseMsMax: Math.max(profile.pauseMsMax, random.chance(0.5) ? 4 * settleMs : 0),
+    network: { ...profile.network, lateMsMax },
+    purge: {
+      atMs: random.float() * 5 * profile.leaseMs,
+      members,
+      revivesMs: members !== "Alive" && random.chance(0.3) ? random.float() * 3 * settleMs : undefined,
+      evenIfAlive: random.chance(members === "Alive" ? 0.6 : 0.2),
+      refused: random.pick(["GiveUp", "Insist", "Stop"]),
+      deaths: random.pick([0, 1, 2, 4]),
+      diesWithin: random.pick([10, 40, 120]),
+      settleMs,
+      silenceMs: settleMs * 0.75,
+      again: random.chance(0.6),
+    },
+  };
+}
+
+function withSeed(profile: Profile, random: SeededRandom): Profile {
+  const { leaseMs, master } = profile;
+  return {
+    ...profile,
+    family: "Seed",
+    members: random.pick([1, 2, 3]),
+    foreigner: false,
+    adopts: undefined,
+    chaosMs: random.between(3, 6) * leaseMs,
+    // The rows of the beginning are to be found again.
+    master: { ...master, workload: { ...master.workload, forgetsOnReopen: false } },
+    seed: {
+      atMs: random.between(2, 6) * leaseMs,
+      slotShare: random.chance(0.4) ? random.float() * 1.1 : undefined,
+      source: random.weighted({ Lives: 4, Stopped: 2, Killed: 1, Purged: 1 }),
+      trouble: random.pick(["None", "Away", "Damaged"]),
+      troubleMs: random.chance(0.5) ? 0 : random.float() * leaseMs,
+      mendMs: random.chance(0.8) ? random.float() * 4 * leaseMs : undefined,
+      lateMs: random.chance(0.5) ? random.float() * 3 * leaseMs : 0,
+      deaths: random.pick([0, 1, 3, 6]),
+      diesWithin: random.pick([60, 200, 500]),
+      powerShare: random.pick([0, 0.3, 1]),
+    },
+  };
+}
+
+function plainProfile(random: SeededRandom): Profile {
   const leaseMs = random.pick([1000, 1000, 2000]);
   // Now and then slowly and for long, so that grace periods end and what was doomed is deleted.
   const long = random.chance(0.04);
   return {
+    family: "Cluster",
+    purge: undefined,
+    seed: undefined,
     members: random.pick([3, 3, 3, 4, 5]),
     leaseMs,
     onBucketLoss: random.chance(0.9) ? "Fence" : "Hold",

@@ -1,8 +1,6 @@
-import type { Bucket } from "../bucket/bucket.js";
 import { encodeEntry, type EncodedEntry } from "../formats/entry-codec.js";
 import type { Position, WriterId } from "../formats/entry.js";
-import { checkStillThere } from "./cluster-identity.js";
-import type { Claim, ClusterIdentity } from "./log.js";
+import type { Claim } from "./log.js";
 import { BucketLogWriter, type LogWriterComponents } from "./log-writer.js";
 import { putDefaults, putIntoSlot, type PutSettings } from "./slot-put.js";
 
@@ -56,13 +54,5 @@ export function makeClaim(
     const position = { slot, chain: entry.chain };
     const start = { cluster, writer, epoch, position, sentMs };
     return { outcome: "won", writer: new BucketLogWriter(start, components, settings), chain: entry.chain };
-  };
-}
-
-/** A member that slept while its cluster was deleted must not begin anything in what it finds: then the claim throws what `checkStillThere` does. */
-export function whereStillThere(bucket: Bucket, cluster: ClusterIdentity, claim: Claim): Claim {
-  return async (end, epoch, signal) => {
-    await checkStillThere(bucket, cluster, signal);
-    return await claim(end, epoch, signal);
   };
 }

@@ -108,7 +108,7 @@ export function deletedIdentity(identity: ClusterIdentity): ClusterIdentity {
   return { ...identity, formatVersion: DELETED_FORMAT };
 }
 
-/** Just before this member claims: is it still its cluster's prefix? It may have slept while the cluster was deleted, and whatever is there now is not its own. */
+/** Is it still this member's cluster's prefix? It may have slept while the cluster was deleted, and whatever is there now is not its own. Throws `ClusterDeleted` and `ForeignCluster` (invalid). */
 export async function checkStillThere(bucket: Bucket, { uid }: ClusterIdentity, signal: AbortSignal): Promise<void> {
   const found = await readCluster(bucket, signal);
   if (found === undefined) throw clusterDeleted(`${CLUSTER_KEY} in ${bucket.url} is gone`);

@@ -2,7 +2,8 @@ import { describe, expect, test } from "@jest/globals";
 import type { MetaMasterError } from "../base/errors.js";
 import { MemoryBucket } from "../bucket/testing/memory-bucket.js";
 import { ENTRY_OBJECT_BYTES_MAX } from "../formats/entry-codec.js";
-import { logKey, snapshotKey, type Position } from "../formats/entry.js";
+import { CLUSTER_KEY, logKey, snapshotKey, type Position } from "../formats/entry.js";
+import { encodeCluster } from "./cluster-identity.js";
 import { BucketLogReader, findLastSlot } from "./log-reader.js";
 import {
   CLUSTER,
@@ -212,6 +213,7 @@ describe("a slot without an entry", () => {
 
   test("is trimmed if a snapshot at or behind it exists", async () => {
     const log = await bench(6);
+    log.store.poke(CLUSTER_KEY, encodeCluster(log.reader.cluster));
     await log.store.delete(logKey(2), {});
     log.store.poke(snapshotKey(1), Buffer.from("old"));
     await expect(log.reader.findGap(2, never)).rejects.toMatchObject({ code: "LogGap" });
@@ -223,12 +225,16 @@ describe("a slot without an entry", () => {
 
   test("is a gap if entries follow and no snapshot covers it", async () => {
     const log = await bench(6);
+    log.store.poke(CLUSTER_KEY, encodeCluster(log.reader.cluster));
     await log.store.delete(logKey(2), {});
     await expect(log.reader.findGap(2, never)).rejects.toMatchObject({
       code: "LogGap",
       kind: "corrupt",
       details: { slot: 2, behind: logKey(3) },
     });
+    // A purge takes the identity last: what it left behind in such a log is no damage.
+    await log.store.delete(CLUSTER_KEY, {});
+    await expect(log.reader.findGap(2, never)).rejects.toMatchObject({ code: "ClusterDeleted" });
   });
 });
 

@@ -3,7 +3,8 @@ import { MetaMasterError, hasCode, isKind } from "../base/errors.js";
 import { release } from "../base/release.js";
 import type { Bucket } from "../bucket/bucket.js";
 import { ENTRY_OBJECT_BYTES_MAX, decodeEntry } from "../formats/entry-codec.js";
-import { LOG_PREFIX, MIB, logKey, type Position, type ReadEntry } from "../formats/entry.js";
+import { clusterDeleted } from "../formats/end-entry.js";
+import { CLUSTER_KEY, LOG_PREFIX, MIB, logKey, type Position, type ReadEntry } from "../formats/entry.js";
 import { SNAPSHOT_PREFIX, snapshotKey } from "../formats/entry.js";
 import { readCluster } from "./cluster-identity.js";
 import type { ClusterIdentity, LogReader } from "./log.js";
@@ -65,10 +66,11 @@ export class BucketLogReader implements LogReader {
     const behind = objects[0]?.key;
     // Written since `next` looked: no gap.
     if (behind === undefined || (await bucket.head(logKey(slot), { signal })) !== undefined) return undefined;
-    await this.#expectNoEnd(behind, signal);
+    const identity = await this.#expectNoEnd(behind, signal);
     const startAfter = snapshotKey(slot - 1);
     const snapshots = await bucket.list(SNAPSHOT_PREFIX, { ...(slot > 0 ? { startAfter } : {}), limit: 1, signal });
     if (snapshots.objects.length > 0) return "trimmed";
+    if (identity === undefined) throw clusterDeleted(`${CLUSTER_KEY} in ${bucket.url} is gone`);
     throw new MetaMasterError(
       "LogGap",
       "corrupt",
@@ -81,15 +83,16 @@ export class BucketLogReader implements LogReader {
   }
 
   /** A purge leaves holes on purpose: it says so behind them, and in the cluster's identity. */
-  async #expectNoEnd(behind: string, signal: AbortSignal): Promise<void> {
+  async #expectNoEnd(behind: string, signal: AbortSignal): Promise<ClusterIdentity | undefined> {
     const { bucket } = this.#parts;
-    await readCluster(bucket, signal);
+    const identity = await readCluster(bucket, signal);
     try {
       await this.read(slotOfLogKey(behind, bucket.url), signal);
     } catch (error) {
       if (hasCode(error, "ClusterDeleted") || isKind(error, "transient")) throw error;
       signal.throwIfAborted();
     }
+    return identity;
   }
 
   /** The bytes if they were fetched ahead; fetches for slots that nobody will ask for next are forgotten. */

@@ -1,3 +1,4 @@
+import { basename, isAbsolute, relative } from "node:path";
 import type { ImagePath } from "../formats/entry.js";
 
 /** Where the databases are on this member's disk; the image's names are the same on every member, the directories need not be. */
@@ -26,4 +27,21 @@ export function directoriesOf(databases: readonly DatabaseLocation[]): string[] 
 export interface LayoutMap {
   /** Absolute local path of a file of the image; throws `ImagePathInvalid` (corrupt) for a path outside the layout. */
   toLocal(file: ImagePath): string;
+}
+
+/** The same databases below another directory: where they were below the data directory they stay so, others go by their name. */
+export function layoutBelow(directory: string, { dataDirectory, databases, companions }: Layout): Layout {
+  const place = (path: string, name: string): string => {
+    const below = relative(dataDirectory, path);
+    return `${directory}/${below !== "" && !below.startsWith("..") && !isAbsolute(below) ? below : name}`;
+  };
+  return {
+    dataDirectory: directory,
+    companions,
+    databases: databases.map(({ name, path, walPath }) => ({
+      name,
+      path: place(path, name),
+      ...(walPath === undefined ? {} : { walPath: place(walPath, `${name}-${basename(walPath)}`) }),
+    })),
+  };
 }

@@ -1,6 +1,7 @@
-import { MetaMasterError, messageOf } from "../base/errors.js";
+import { hasCode, MetaMasterError, messageOf } from "../base/errors.js";
 import type { ImagePath, Position } from "../formats/entry.js";
 import { EMPTY_IMAGE, type ImageState } from "../formats/image.js";
+import { checkStillThere } from "../log/cluster-identity.js";
 import { findDamage, findLostCompanion, localAppends } from "./ahead.js";
 import { CompareSink } from "./compare-sink.js";
 import { setBack } from "./followed.js";
@@ -46,6 +47,18 @@ export class Reconciler {
 
   /** `leftBehind`: what it takes to follow from a saved position is in the bucket no more, though its entry may be (claims are for ever). */
   async run(signal: AbortSignal, leftBehind = false): Promise<ReconcileResult> {
+    try {
+      return await this.#run(signal, leftBehind);
+    } catch (error) {
+      const { bucket, reader } = this.#parts.tools;
+      // What is gone may have been deleted on purpose: nobody is to look for it then.
+      if (hasCode(error, "HistoryMismatch") || hasCode(error, "AdoptionRefused"))
+        await checkStillThere(bucket, reader.cluster, signal);
+      throw error;
+    }
+  }
+
+  async #run(signal: AbortSignal, leftBehind: boolean): Promise<ReconcileResult> {
     const { tools, store } = this.#parts;
     const data = await preflight(tools);
     const found = await store.read();

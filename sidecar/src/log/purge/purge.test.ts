@@ -195,6 +195,63 @@ test("nothing is waited for where the last primary said that it ended; else a le
   }
 });
 
+test("what an earlier try may still do is waited for as long as nobody can begin anything there", async () => {
+  const store = new MemoryBucket();
+  for (const [again, sleeps] of [
+    ["tables/1/db/000001.sst-", 1],
+    [logKey(5), 1],
+    [CLUSTER_KEY, 1],
+    ["nothing", 0],
+  ] as const) {
+    await fill(store);
+    const clock = new JumpingClock();
+    const bucket = new FaultyBucket(store);
+    let tries = 0;
+    let identityGoneAt = -1;
+    bucket.gate = async (call, key) => {
+      if (call !== "delete") return;
+      if (key.startsWith(again)) tries += 1;
+      if (key === CLUSTER_KEY) identityGoneAt = clock.slept.length;
+    };
+    // What comes while it waits goes, too.
+    const late = `tables/9/db/1-${"f".repeat(64)}`;
+    clock.sleep = async (ms) => {
+      clock.slept.push(ms);
+      if (again !== CLUSTER_KEY) store.poke(late, Buffer.from("x"));
+    };
+    await purgeAll(bucket, {}, { clock, triedAgain: () => tries });
+    expect(clock.slept).toEqual(Array.from({ length: sleeps }, () => 40_000));
+    expect(identityGoneAt).toBe(again === CLUSTER_KEY ? 0 : sleeps);
+    expect(await keysIn(store)).toHaveLength(4);
+  }
+});
+
+test("what somebody wrote between the look and the fence may not be the last that is under way", async () => {
+  const store = new MemoryBucket();
+  const end = await fill(store);
+  const other = side(store, new JumpingClock(), "m2");
+  const bucket = new FaultyBucket(store);
+  const clock = new JumpingClock();
+  let claimed = false;
+  bucket.gate = async (call) => {
+    if (call === "putIfAbsent" && !claimed) {
+      claimed = true;
+      await other.claim(end, 3, never);
+    }
+  };
+  await purgeAll(bucket, { evenIfAlive: true }, { clock });
+  expect(clock.slept).toEqual([40_000]);
+});
+
+test("a cluster that begins while the prefix is looked at is a cluster", async () => {
+  const store = new MemoryBucket();
+  const bucket = new FaultyBucket(store);
+  bucket.gate = async (call) => {
+    if (call === "list" && store.entries().length === 0) store.poke(CLUSTER_KEY, encodeCluster(identity));
+  };
+  expect(await surveyPrefix(bucket, never)).toMatchObject({ identity, objects: 1 });
+});
+
 test("what is written while it is deleted is deleted, too; what never stops is told", async () => {
   const store = new MemoryBucket();
   await fill(store);

@@ -32,6 +32,8 @@ export interface PurgeComponents extends FenceComponents {
   readonly logger: Logger;
   readonly life: Life;
   readonly onDeleted: (objects: number, bytes: number) => void;
+  /** How many puts and deletes of this process were tried again so far: each may have an earlier try that is still on its way. */
+  readonly triedAgain: () => number;
 }
 
 export interface Purged {
@@ -52,6 +54,8 @@ const ROUNDS = 10;
  *
  * Stores delete by key, whoever's it is: this process may have slept while a second run finished and the next cluster began here. So before each step it looks whether the prefix is still the
  * survey's cluster's. Throws `ForeignCluster`, or `PurgeIncomplete` where there is none any more.
+ *
+ * As long as the identity is there nobody begins anything: what an earlier try of a request may still do is waited for before it goes, or it would be done to the next cluster.
  */
 export async function purge(
   survey: Survey,
@@ -59,27 +63,51 @@ export async function purge(
   components: PurgeComponents,
   signal: AbortSignal,
 ): Promise<Purged> {
-  const { bucket, clock, logger } = components;
+  const { bucket, clock, logger, triedAgain } = components;
   const { identity, begun } = survey;
   if (identity === undefined) return { objects: 0, bytes: 0 };
-  const ends = await closeLog(survey, identity.uid, settings, components, signal);
+  const { uid } = identity;
+  const settle = async (): Promise<void> => {
+    logger.info({}, `waiting ${settings.settleMs / 1000} s for what may still be under way to the bucket`);
+    await clock.sleep(settings.settleMs, signal);
+  };
+  const still = async (): Promise<void> => await expectBeingDeleted(bucket, uid, signal);
+  const emptied = async (keep: readonly string[]): Promise<Purged> =>
+    await empty(components, { parallel: settings.parallel, keep: new Set(keep), still }, signal);
+  const ends = await closeLog(survey, uid, settings, components, signal);
+  // Of an earlier run nobody knows.
+  let landed = begun ? -1 : 0;
   if (!begun) {
-    if (survey.end.fenced || !saidGoodbye(survey.end, undefined)) {
-      logger.info({}, `waiting ${settings.settleMs / 1000} s for what may still be under way to the bucket`);
-      await clock.sleep(settings.settleMs, signal);
+    if (!isQuiet(survey, ends)) {
+      landed = triedAgain();
+      await settle();
     }
-    await expectStill(bucket, identity.uid, signal);
+    await expectStill(bucket, uid, signal);
     await bucket.put(CLUSTER_KEY, bytesSource(encodeCluster(deletedIdentity(identity))), { signal });
   }
   const last = ends.map(logKey);
-  const still = async (): Promise<void> => await expectBeingDeleted(bucket, identity.uid, signal);
-  const purged = await empty(components, { parallel: settings.parallel, keep: new Set(last), still }, signal);
-  for (const key of [...last, CLUSTER_KEY]) {
+  let { objects, bytes } = await emptied(last);
+  for (const key of last) {
     await still();
     await bucket.delete(key, { signal });
-    purged.objects += 1;
+    objects += 1;
   }
-  return purged;
+  while (landed !== triedAgain()) {
+    landed = triedAgain();
+    await settle();
+    const late = await emptied([]);
+    objects += late.objects;
+    bytes += late.bytes;
+  }
+  await still();
+  await bucket.delete(CLUSTER_KEY, { signal });
+  if (landed !== triedAgain()) await settle();
+  return { objects: objects + 1, bytes };
+}
+
+/** The last primary said that it ended, and nobody has written since: nothing is under way. */
+function isQuiet({ end }: Survey, [first]: readonly number[]): boolean {
+  return !end.fenced && saidGoodbye(end, undefined) && first === end.slot + 1;
 }
 
 /** The slots that hold the end of the log. */

@@ -32,6 +32,7 @@ export async function surveyPrefix(bucket: Bucket, signal: AbortSignal): Promise
   let objects = 0;
   let bytes = 0;
   let example: string | undefined;
+  let madeMeanwhile = false;
   // Sorted by slot, as they are listed.
   const entries: { first?: string; last?: string } = {};
   for (const folder of [CLUSTER_KEY, ...folders]) {
@@ -40,6 +41,7 @@ export async function surveyPrefix(bucket: Bucket, signal: AbortSignal): Promise
         if (!isOurs(key)) continue;
         objects += 1;
         bytes += size;
+        madeMeanwhile ||= key === CLUSTER_KEY;
         const isEntry = key.startsWith(LOG_PREFIX);
         example = isEntry ? (example ?? key) : key;
         if (!isEntry) continue;
@@ -50,6 +52,8 @@ export async function surveyPrefix(bucket: Bucket, signal: AbortSignal): Promise
   }
   const counted = { url: bucket.url, objects, bytes, others };
   if (identity === undefined) {
+    // It came while this was looking.
+    if (madeMeanwhile) return await surveyPrefix(bucket, signal);
     if (example !== undefined) throw noIdentity(bucket.url, objects, example);
     return { ...counted, identity, begun: false, end: NO_END };
   }

@@ -14,13 +14,14 @@ import {
   type EntryKind,
   type Position,
 } from "../../formats/entry.js";
-import { makeClaim, whereStillThere } from "../claim.js";
+import { makeClaim } from "../claim.js";
 import { encodeCluster, openCluster, readIdentity } from "../cluster-identity.js";
 import { BucketLogReader } from "../log-reader.js";
 import type { Claim } from "../log.js";
 import { isOurs } from "../purge/objects.js";
 import { purge, type PurgeComponents, type Purged, type PurgeSettings } from "../purge/purge.js";
 import { surveyPrefix } from "../purge/survey.js";
+import { whereStillThere } from "../still-there.js";
 import {
   CLUSTER,
   compression,
@@ -56,6 +57,7 @@ function components(bucket: Bucket, more: Partial<PurgeComponents> = {}): PurgeC
     logger: { debug: say, info: say, warn: say, error: say },
     life: "Log",
     onDeleted: () => undefined,
+    triedAgain: () => 0,
     ...more,
   };
 }
@@ -104,11 +106,12 @@ export async function fill(bucket: Bucket, last: EntryKind = "release"): Promise
 function claimOf(bucket: Bucket): Claim {
   const writer = { member: "late", nonce: "ab".repeat(16) };
   const random = new SmallRandom(5);
+  const clock = new JumpingClock();
   const claim = makeClaim(
     { cluster: CLUSTER, writer },
-    { bucket, clock: new JumpingClock(), random, compression, onTrouble: () => undefined },
+    { bucket, clock, random, compression, onTrouble: () => undefined },
   );
-  return whereStillThere(bucket, identity, claim);
+  return whereStillThere({ bucket, clock, cluster: identity }, claim);
 }
 
 const readerOf = (bucket: Bucket): BucketLogReader => new BucketLogReader({ cluster: identity, bucket, compression });

@@ -10,7 +10,8 @@ import { SystemRandom } from "../../base/system-random.js";
 import { ZstdCompression } from "../../base/zstd-compression.js";
 import type { Bucket } from "../../bucket/bucket.js";
 import { MemoryBucket } from "../../bucket/testing/memory-bucket.js";
-import { SNAPSHOT_PREFIX, snapshotKey, type Position, type ReadEntry } from "../../formats/entry.js";
+import { CLUSTER_KEY, SNAPSHOT_PREFIX, snapshotKey, type Position, type ReadEntry } from "../../formats/entry.js";
+import { encodeCluster } from "../../log/cluster-identity.js";
 import { EMPTY_IMAGE, type ImageState } from "../../formats/image.js";
 import { decodeSnapshot, encodeSnapshot } from "../../formats/snapshot.js";
 import { makeClaim } from "../../log/claim.js";
@@ -62,6 +63,7 @@ export class World {
   private constructor(root: string) {
     this.root = root;
     this.bucket = new MemoryBucket();
+    this.bucket.poke(CLUSTER_KEY, encodeCluster(this.cluster));
     this.shelf = this.shelfOf(this.bucket);
   }
 

@@ -30,13 +30,22 @@ export async function openHistory(
   signal: AbortSignal,
 ): Promise<History> {
   const store = await openStore(config, system, logger);
-  const cluster = await readCluster(store.steady, signal);
+  try {
+    return historyOf(store, await expectCluster(store, signal), system, logger);
+  } catch (error) {
+    await store.single.close();
+    throw error;
+  }
+}
+
+async function expectCluster({ steady }: Store, signal: AbortSignal): Promise<ClusterIdentity> {
+  const cluster = await readCluster(steady, signal);
   if (cluster === undefined) {
-    throw new MetaMasterError("HistoryMissing", "invalid", `There is no cluster in ${store.steady.url}.`, {
+    throw new MetaMasterError("HistoryMissing", "invalid", `There is no cluster in ${steady.url}.`, {
       hint: "Check `bucket.url`; a cluster's history begins with the first `metamaster run`.",
     });
   }
-  return historyOf(store, cluster, system, logger);
+  return cluster;
 }
 
 export function historyOf(store: Store, cluster: ClusterIdentity, system: System, logger: Logger): History {

@@ -1,9 +1,10 @@
 import type { Logger } from "../../base/log.js";
 import type { ImageState } from "../../formats/image.js";
-import { makeClaim, whereStillThere } from "../../log/claim.js";
+import { makeClaim } from "../../log/claim.js";
 import { Collector } from "../../log/collector.js";
 import type { Claim } from "../../log/log.js";
 import type { PutTrouble } from "../../log/slot-put.js";
+import { whereStillThere } from "../../log/still-there.js";
 import type { MemberComponents, ShipperInput } from "../../member/context.js";
 import { FileRecords } from "../../member/file-records.js";
 import type { Master } from "../../member/master.js";
@@ -103,7 +104,7 @@ function makeMemberClaim({ system, logger, history, run }: MemberParts): Claim {
       onTrouble: (trouble) => tellTrouble(logger, trouble),
     },
   );
-  return whereStillThere(store.single, cluster, claim);
+  return whereStillThere({ bucket: store.single, clock, cluster }, claim);
 }
 
 function makeElection({ config, system, logger, run, kubernetes }: MemberParts): Election {

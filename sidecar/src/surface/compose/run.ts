@@ -30,7 +30,7 @@ import { composeMember, type ComposedMember } from "./member.js";
 import { keepPod } from "./pod.js";
 import { PodWatch } from "./pod-watch.js";
 import { keepRoleLabel } from "./role-label.js";
-import { seed } from "./seed.js";
+import { seedMember } from "./seed.js";
 import { RunningMember } from "./served.js";
 import { openStore, type Store } from "./store.js";
 import { productVersion, type System } from "./system.js";
@@ -122,7 +122,7 @@ async function runAlone(
     const history = await untilReached(parts, served, signal, async () => {
       const reached = await reach(parts, folders, metrics, signal);
       try {
-        await seed(parts, reached, signal);
+        await seedMember(parts, reached, signal);
         return reached;
       } catch (error) {
         await reached.store.single.close();

@@ -1,4 +1,3 @@
-import { basename, isAbsolute, relative } from "node:path";
 import type { BucketConfig } from "../../bucket/open.js";
 import { collectorDefaults, type CollectorSettings } from "../../log/collector.js";
 import type { HealthCheck } from "../../member/health.js";
@@ -36,23 +35,6 @@ export function bucketConfig({ bucket, transfer }: Config): BucketConfig {
 
 export function layoutOf({ dataDirectory, databases, companions }: Config): Layout {
   return { dataDirectory, databases, companions };
-}
-
-/** The same databases below another directory: where they were below the data directory they stay so, others go by their name. */
-export function layoutBelow(directory: string, { dataDirectory, databases, companions }: Config): Layout {
-  const place = (path: string, name: string): string => {
-    const below = relative(dataDirectory, path);
-    return `${directory}/${below !== "" && !below.startsWith("..") && !isAbsolute(below) ? below : name}`;
-  };
-  return {
-    dataDirectory: directory,
-    companions,
-    databases: databases.map(({ name, path, walPath }) => ({
-      name,
-      path: place(path, name),
-      ...(walPath === undefined ? {} : { walPath: place(walPath, `${name}-${basename(walPath)}`) }),
-    })),
-  };
 }
 
 export function memberSettings(config: Config, nonce: string): MemberSettings {

@@ -1,6 +1,7 @@
 import { MetaMasterError } from "../../../base/errors.js";
 import { headerText } from "../../../log/purge/fence.js";
 import { purge, type Purged } from "../../../log/purge/purge.js";
+import { SETTLE_MS_MIN } from "../../../log/still-there.js";
 import { nothingHere, surveyPrefix, type Survey } from "../../../log/purge/survey.js";
 import { LocalFolders } from "../../../replica/local-folders.js";
 import { StateStore } from "../../../replica/state.js";
@@ -18,9 +19,9 @@ export interface PurgeOptions {
 }
 
 const LOOK_MS = 1000;
-/** The slowest put of an entry that a member makes before it gives the try up. */
-const PUT_MS = 40_000;
 const PARALLEL = 16;
+/** Operations of a bucket that may take effect although nobody waits for them any more. */
+const WRITES: ReadonlySet<string> = new Set(["putIfAbsent", "put", "delete"]);
 const TELL_OBJECTS = 10_000;
 
 /** Removes the cluster from its bucket, or says what it would remove. */
@@ -28,7 +29,13 @@ export async function purgeCommand(context: CommandContext, options: PurgeOption
   const { config } = await context.config();
   const { system, logger, signal, console } = context;
   const { clock } = system;
-  const store = await openStore(config, system, logger);
+  let tries = 0;
+  const store = await openStore(config, system, logger, {
+    onCall: () => undefined,
+    retried: (operation) => {
+      if (WRITES.has(operation)) tries += 1;
+    },
+  });
   const signs = await lifeSigns(config, system);
   try {
     const bucket = store.steady;
@@ -52,10 +59,11 @@ export async function purgeCommand(context: CommandContext, options: PurgeOption
       by: config.member,
       leaseMs: lease,
       lookMs: LOOK_MS,
-      settleMs: Math.max(lease, PUT_MS),
+      settleMs: Math.max(lease, SETTLE_MS_MIN),
       parallel: PARALLEL,
     };
-    const purged = await purge(survey, settings, { bucket, clock, logger, life: signs.life, onDeleted }, signal);
+    const components = { bucket, clock, logger, life: signs.life, onDeleted, triedAgain: () => tries };
+    const purged = await purge(survey, settings, components, signal);
     const seconds = (clock.monotonicMs() - startMs) / 1000;
     console.result({ ...plain(survey, purged), seconds }, () => purgedText(survey, purged));
     return exitCodes.ok.code;

@@ -6,7 +6,7 @@ import { restoreForMaster } from "../../../replica/restore.js";
 import type { RestoreTarget } from "../../../replica/restore-target.js";
 import { StateStore } from "../../../replica/state.js";
 import { openHistory, replicaTools } from "../../compose/history.js";
-import { layoutBelow } from "../../compose/settings.js";
+import { layoutBelow } from "../../../replica/layout.js";
 import type { System } from "../../compose/system.js";
 import { approximateDuration, approximateSize } from "../../config/units.js";
 import type { CommandContext } from "../context.js";

@@ -1,0 +1,118 @@
+import type { Clock } from "../base/clock.js";
+import { isKind } from "../base/errors.js";
+import type { Bucket } from "../bucket/bucket.js";
+import type { Position, WriterId } from "../formats/entry.js";
+import { checkStillThere } from "./cluster-identity.js";
+import type { Appended, Claim, ClusterIdentity, Draft, LogWriter } from "./log.js";
+
+/** A purge deletes nothing before it has waited for so long behind its fence, at least: by then every put that was under way has landed. */
+export const SETTLE_MS_MIN = 40_000;
+/** Of whom nothing was durable for so long, a whole purge may have passed by: shorter than the former, by what clocks may differ. */
+const SILENCE_MS = 30_000;
+const PAUSE_MS = 500;
+
+export interface StillThereParts {
+  readonly bucket: Bucket;
+  readonly clock: Clock;
+  readonly cluster: ClusterIdentity;
+  /** For tests. */
+  readonly silenceMs?: number;
+}
+
+/**
+ * A put-if-absent proves nothing in a log that was emptied: the end that would have stopped it is gone, too. So a member that slept, or was cut off, while its cluster was
+ * deleted looks at the identity, which a purge replaces before it deletes anything. Before a claim, to leave nothing there; after it was won, since it may have been long on
+ * its way; and after an append that ends a long silence. Then claim and append throw what `checkStillThere` does.
+ */
+export function whereStillThere(parts: StillThereParts, claim: Claim): Claim {
+  const { bucket, cluster } = parts;
+  return async (end, epoch, signal) => {
+    await checkStillThere(bucket, cluster, signal);
+    const result = await claim(end, epoch, signal);
+    if (result.outcome === "lost") return result;
+    await checkStillThere(bucket, cluster, signal);
+    return { ...result, writer: new StillThereWriter(parts, result.writer) };
+  };
+}
+
+class StillThereWriter implements LogWriter {
+  readonly #parts: StillThereParts;
+  readonly #writer: LogWriter;
+  readonly #silenceMs: number;
+  /** The sending of the last entry that is durable in a history that was there. */
+  #knownMs: number;
+  #lookedMs = -Infinity;
+  #gone: Error | undefined;
+
+  constructor(parts: StillThereParts, writer: LogWriter) {
+    this.#parts = parts;
+    this.#writer = writer;
+    this.#silenceMs = parts.silenceMs ?? SILENCE_MS;
+    this.#knownMs = writer.lastSentMs;
+  }
+
+  get epoch(): number {
+    return this.#writer.epoch;
+  }
+
+  get writer(): WriterId {
+    return this.#writer.writer;
+  }
+
+  get position(): Position {
+    return this.#writer.position;
+  }
+
+  get lastSentMs(): number {
+    return this.#writer.lastSentMs;
+  }
+
+  get fenced(): Error | undefined {
+    return this.#gone ?? this.#writer.fenced;
+  }
+
+  get trouble(): Error | undefined {
+    return this.#writer.trouble;
+  }
+
+  async append(draft: Draft, signal: AbortSignal): Promise<Appended> {
+    if (this.#gone !== undefined) throw this.#gone;
+    const appended = await this.#writer.append(draft, signal);
+    while (this.#isSilent()) {
+      try {
+        await this.#look(signal);
+        break;
+      } catch (error) {
+        signal.throwIfAborted();
+        if (!isKind(error, "transient")) throw error;
+        await this.#parts.clock.sleep(PAUSE_MS, signal);
+      }
+    }
+    this.#knownMs = Math.max(this.#knownMs, appended.sentMs);
+    return appended;
+  }
+
+  /** Also where nothing is written for long: nothing in the next slot is no proof either. */
+  async checkFence(signal: AbortSignal): Promise<void> {
+    if (this.#gone !== undefined) throw this.#gone;
+    await this.#writer.checkFence(signal);
+    if (this.#isSilent() && this.#parts.clock.monotonicMs() - this.#lookedMs > this.#silenceMs)
+      await this.#look(signal);
+  }
+
+  #isSilent(): boolean {
+    return this.#parts.clock.monotonicMs() - this.#knownMs > this.#silenceMs;
+  }
+
+  async #look(signal: AbortSignal): Promise<void> {
+    const { bucket, cluster, clock } = this.#parts;
+    const sentMs = clock.monotonicMs();
+    try {
+      await checkStillThere(bucket, cluster, signal);
+    } catch (error) {
+      if (isKind(error, "invalid")) this.#gone ??= error;
+      throw error;
+    }
+    this.#lookedMs = sentMs;
+  }
+}
