@@ -172,11 +172,13 @@ const failover = section(
     },
     {
       rule: "duration(self.renewDeadline) + duration(self.renewDeadline) + duration(self.renewDeadline) + duration(self.renewDeadline) + duration(self.renewDeadline) <= duration(self.leaseDuration) + duration(self.leaseDuration) + duration(self.leaseDuration) + duration(self.leaseDuration)",
-      message: "renewDeadline must be at most four fifths of leaseDuration: the rest is for the old master to end (unset: 10s of 15s, so give both)",
+      message:
+        "renewDeadline must be at most four fifths of leaseDuration: the rest is for the old master to end (unset: 10s of 15s, so give both)",
     },
     {
       rule: "duration(self.retryPeriod) + duration(self.retryPeriod) + duration(self.retryPeriod) <= duration(self.renewDeadline)",
-      message: "retryPeriod must be at most a third of renewDeadline: one lost renewal must not end leadership (unset: 2s of 10s, so give both)",
+      message:
+        "retryPeriod must be at most a third of renewDeadline: one lost renewal must not end leadership (unset: 2s of 10s, so give both)",
     },
   ),
 );
