@@ -24,7 +24,9 @@ try {
   await loadImages(cluster);
   await loadStore();
   await writeFolder();
-  say(`${NODES} nodes are up, with all images of docs/guides/quick-start.md (go on there after "kind load").`);
+  say(
+    `${NODES} nodes are up, with all images of docs/guides/quick-start.md (go on there with examples/kind-store.yaml).`,
+  );
   say(`In another terminal: . ${join(folder, "env")}     # kubectl and helm for this cluster`);
   say("Ctrl-C takes it down.");
   await ended;

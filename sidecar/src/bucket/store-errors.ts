@@ -111,7 +111,7 @@ function withoutAnswer(code: string): Verdict {
     return [
       "BucketAccessDenied",
       "invalid",
-      "Put them into the files of `bucket.credentialsDirectory`, or where the store's own SDK finds them.",
+      "Put the credentials into the files of `bucket.credentialsDirectory`, or where the store's own SDK finds them.",
     ];
   }
   if (tlsPattern.test(code)) {
