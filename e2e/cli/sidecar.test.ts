@@ -138,8 +138,8 @@ test("a watchdog that was killed is missed at once and found again; the master l
 test.each(["SIGKILL", "SIGSTOP"] as const)(
   "a watchdog that ends by %s and is not back before the lease's end: the sidecar ends the master, and another member leads",
   async (signal) => {
-    const a = await primary("alpha");
-    const b = pod("beta");
+    const a = await primary("alpha", { lease: "6s" });
+    const b = pod("beta", { lease: "6s" });
     await b.member.untilRole("Standby");
     if (signal === "SIGKILL") await a.watchdog.end();
     else a.watchdog.signal(signal);
@@ -154,8 +154,8 @@ test.each(["SIGKILL", "SIGSTOP"] as const)(
 );
 
 test("sidecar and watchdog are killed at one stroke, and only the watchdog comes back: it ends the master, and another member leads", async () => {
-  const a = await primary("alpha");
-  const b = pod("beta");
+  const a = await primary("alpha", { lease: "6s" });
+  const b = pod("beta", { lease: "6s" });
   await b.member.untilRole("Standby");
   a.member.signal("SIGKILL");
   await a.watchdog.end();
