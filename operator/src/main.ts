@@ -8,7 +8,7 @@ import { sharingConnections } from "./kube/connections.js";
 import { Leadership } from "./kube/leadership.js";
 import { Operator } from "./operator.js";
 
-/** The operator's process. Environment: METAMASTER_IMAGE, WATCH_NAMESPACE, CLUSTER_WIDE, POD_NAMESPACE, POD_NAME, LOG_LEVEL, HTTP_PORT. */
+/** The operator's process. Environment: METAMASTER_IMAGE, WATCH_NAMESPACE, CLUSTER_WIDE, POD_NAMESPACE, POD_NAME, LEASE_NAME, LOG_LEVEL, HTTP_PORT. */
 
 const env = process.env;
 const logger = pino({
@@ -51,7 +51,7 @@ async function main(): Promise<void> {
   const leadership = new Leadership(
     {
       ...LEASE,
-      name: "metamaster-operator",
+      name: env["LEASE_NAME"] ?? "metamaster-operator",
       namespace: env["POD_NAMESPACE"] ?? "default",
       identity: `${env["POD_NAME"] ?? hostname()}_${randomUUID()}`,
     },

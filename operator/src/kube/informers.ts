@@ -19,10 +19,21 @@ export interface Watched {
   readonly clusterScoped?: boolean;
 }
 
-/** The library begins a silent watch anew this often, from where it was: so long nobody may notice that the other end is gone. Its HTTP client gives up after 5 minutes. */
-const SILENT_MS = 60_000;
+/** The library begins a silent watch anew this often, from where it was: so long nobody may notice that the other end is gone. The API server sends a bookmark each minute. */
+const SILENT_MS = 90_000;
 const AGAIN_MS_MIN = 1000;
 const AGAIN_MS_MAX = 30_000;
+
+/** With bookmarks, a quiet watch's version does not grow too old to go on from (everything would be listed again), and a live connection is no silent one. */
+export class BookmarkedWatch extends Watch {
+  override async watch(
+    path: string,
+    query: Parameters<Watch["watch"]>[1],
+    ...handlers: [Parameters<Watch["watch"]>[2], Parameters<Watch["watch"]>[3]]
+  ): Promise<AbortController> {
+    return await super.watch(path, { ...query, allowWatchBookmarks: true }, ...handlers);
+  }
+}
 
 /**
  * All objects of one kind, kept up to date by one list and a watch that goes on from the version it has seen; listed again when that is too old, whereby deletions that were
@@ -35,6 +46,7 @@ export class Informer {
   readonly #over = new AbortController();
   readonly #synced = Promise.withResolvers<void>();
   #againMs = AGAIN_MS_MIN;
+  #begunMs = 0;
 
   constructor(
     watched: Watched,
@@ -43,7 +55,7 @@ export class Informer {
   ) {
     this.#watched = watched;
     this.#logger = logger;
-    const watch = new Watch(config);
+    const watch = new BookmarkedWatch(config);
     // No setting for it, and its 30 s would be two requests a minute for each kind.
     Reflect.set(watch, "requestTimeoutMs", SILENT_MS);
     const { apiVersion, kind, labelSelector, clusterScoped = false } = watched;
@@ -100,10 +112,10 @@ export class Informer {
   }
 
   async #begin(): Promise<void> {
+    this.#begunMs = performance.now();
     try {
       await this.#watch.start();
       if (this.#watch.latestResourceVersion() === "") return;
-      this.#againMs = AGAIN_MS_MIN;
       this.#synced.resolve();
     } catch (error) {
       await this.#again(error);
@@ -113,6 +125,8 @@ export class Informer {
   async #again(error: unknown): Promise<void> {
     if (this.#over.signal.aborted) return;
     const { kind } = this.#watched;
+    // That it began says little: a watch that is refused ends a moment later.
+    if (performance.now() - this.#begunMs > AGAIN_MS_MAX) this.#againMs = AGAIN_MS_MIN;
     this.#logger.warn({ err: error, kind }, `${kind}s can't be watched, trying again in ${this.#againMs} ms`);
     try {
       await sleep(this.#againMs, undefined, { signal: this.#over.signal });
