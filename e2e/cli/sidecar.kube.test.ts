@@ -201,17 +201,19 @@ test("a master that the kubelet lets wait: another member leads instead, unless 
   await pods.untilGone("alpha", alpha.uid, () => alpha.member.said);
 });
 
+/** How often the kubelet started them again, as it reports it. */
+function again(pod: string, restarts: Readonly<Record<string, number>>): Promise<string> {
+  const initContainerStatuses = Object.entries(restarts).map(([name, restartCount]) => {
+    const state = { running: { startedAt: "2026-01-01T00:00:00Z" } };
+    return { name, image: "x", imageID: "", ready: true, restartCount, state };
+  });
+  const patch = JSON.stringify({ status: { initContainerStatuses } });
+  return server.kubectl(["patch", "pod", pod, "--subresource=status", "--type=merge", "-p", patch]);
+}
+
 test("a pod whose sidecar and watchdog were both started again is replaced before it leads: not one that leads, nor where only one of the two was", async () => {
   const alpha = await run("alpha", "Primary", "60s");
   const beta = await run("beta", "Standby", "60s");
-  const again = (pod: string, restarts: Readonly<Record<string, number>>): Promise<string> => {
-    const initContainerStatuses = Object.entries(restarts).map(([name, restartCount]) => {
-      const state = { running: { startedAt: "2026-01-01T00:00:00Z" } };
-      return { name, image: "x", imageID: "", ready: true, restartCount, state };
-    });
-    const patch = JSON.stringify({ status: { initContainerStatuses } });
-    return server.kubectl(["patch", "pod", pod, "--subresource=status", "--type=merge", "-p", patch]);
-  };
   await again("alpha", { "metamaster-watchdog": 1, metamaster: 1 });
   await again("beta", { "metamaster-watchdog": 0, metamaster: 3 });
   await put(await alpha.member.masterUrl(), "a", "1");
