@@ -78,13 +78,11 @@ export class ContainerGuard {
   async acknowledged(deadlineMs: number): Promise<void> {
     const timer = new AbortController();
     let isLate = false;
-    const late = this.#clock.sleep(answerMsMax, timer.signal).then(
-      () => {
-        isLate = true;
-        this.#changes.notify();
-      },
-      () => undefined,
-    );
+    const late = pause(this.#clock, answerMsMax, timer.signal).then((isOver) => {
+      isLate = isOver;
+      this.#changes.notify();
+      return undefined;
+    });
     try {
       while (this.#wantedMs !== undefined && this.#untilMs < deadlineMs) {
         // Told by the timer, not by the clock: a timer may be early by a moment.
