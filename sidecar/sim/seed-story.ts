@@ -27,11 +27,13 @@ export async function seedStory(play: Play): Promise<void> {
   source.begin();
   source.faults.start();
   await play.until("the source's first days", plan.atMs, () => false, true);
-  await play.until(
-    "the source has a history",
-    play.recoveryMs,
-    () => source.ledger.filesAt(source.ledger.lastSlot).size > 0,
-  );
+  const hasHistory = (): boolean => source.ledger.filesAt(source.ledger.lastSlot).size > 0;
+  await play.until("the source has a history", play.recoveryMs, hasHistory, true);
+  if (!hasHistory()) {
+    // One member alone, down again and again.
+    source.endFaults();
+    await play.until("the source has a history, left alone", play.recoveryMs, hasHistory);
+  }
   const seeding = new Seeding(play, source, plan);
   const cluster = seeding.begin();
   await play.until("chaos", profile.chaosMs, () => seeding.look(), true);

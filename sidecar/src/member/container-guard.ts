@@ -1,10 +1,10 @@
 import type { Duplex } from "node:stream";
-import { createInterface } from "node:readline";
 import type { Clock } from "../base/clock.js";
 import { messageOf, MetaMasterError } from "../base/errors.js";
 import type { Logger } from "../base/log.js";
 import { Changes } from "./changes.js";
 import type { GuardLink } from "./guard-link.js";
+import { heedLines } from "./heed-lines.js";
 import { pause } from "./scope.js";
 import { uptimeHundredths } from "./uptime.js";
 
@@ -77,14 +77,16 @@ export class ContainerGuard {
   /** Resolves once a deadline that is as late was acknowledged, or nobody is to run any more; rejects with `MasterStartFailed` where no answer comes. */
   async acknowledged(deadlineMs: number): Promise<void> {
     const timer = new AbortController();
-    const late = this.#clock.sleep(answerMsMax, timer.signal).then(
-      () => this.#changes.notify(),
-      () => undefined,
-    );
-    const endMs = this.#clock.monotonicMs() + answerMsMax;
+    let isLate = false;
+    const late = pause(this.#clock, answerMsMax, timer.signal).then((isOver) => {
+      isLate = isOver;
+      this.#changes.notify();
+      return undefined;
+    });
     try {
       while (this.#wantedMs !== undefined && this.#untilMs < deadlineMs) {
-        if (this.#clock.monotonicMs() >= endMs) throw this.#unanswered();
+        // Told by the timer, not by the clock: a timer may be early by a moment.
+        if (isLate) throw this.#unanswered();
         await this.#changes.wait(this.#over.signal);
       }
     } finally {
@@ -138,15 +140,13 @@ export class ContainerGuard {
 
   /** Until the connection ends. */
   async #serve(stream: Duplex): Promise<void> {
-    // Its end of the connection may be gone already: the close tells.
-    stream.on("error", () => undefined);
     if (this.#over.signal.aborted) {
       stream.destroy();
       return;
     }
     this.#stream = stream;
     this.#said = [];
-    createInterface({ input: stream }).on("line", (line) => this.#hear(line));
+    heedLines(stream, (line) => this.#hear(line));
     stream.write(`i am ${process.pid}\n`);
     this.#tell();
     await new Promise<void>((resolve) => {

@@ -1,7 +1,7 @@
 import { clearTimeout, setTimeout } from "node:timers";
-import { createInterface } from "node:readline";
 import type { Duplex } from "node:stream";
 import { endAll, victimsOf } from "./container-kill.js";
+import { heedLines } from "./heed-lines.js";
 import type { ProcessTable } from "./container-processes.js";
 import type { LockBar } from "./lock-bar.js";
 import { uptimeHundredths } from "./uptime.js";
@@ -49,9 +49,8 @@ export class Watchdog {
   meet(stream: Duplex): void {
     const { table } = this.#parts;
     this.#connections.add(stream);
-    stream.on("error", () => undefined);
     stream.write(`i am ${process.pid}\n`);
-    createInterface({ input: stream }).on("line", (line) => this.#hear(stream, line));
+    heedLines(stream, (line) => this.#hear(stream, line));
     stream.once("close", () => {
       this.#connections.delete(stream);
       if (this.#connections.size === 0) table.partner = undefined;
