@@ -1,5 +1,5 @@
 import { spawn, type ChildProcess } from "node:child_process";
-import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 export const METAMASTER = new URL("../../sidecar/bin/metamaster.js", import.meta.url).pathname;
@@ -41,6 +41,7 @@ export class MemberProcess {
   readonly log: string;
   environment: NodeJS.ProcessEnv;
   #child: ChildProcess | undefined;
+  #heedFrom = 0;
   ended: Promise<{ readonly code: number | null; readonly signal: string | null }> | undefined;
 
   constructor(options: MemberOptions) {
@@ -104,6 +105,8 @@ export class MemberProcess {
   }
 
   start(...command: string[]): void {
+    // A master of a run before listens nowhere any more.
+    this.#heedFrom = existsSync(this.log) ? this.said.length : 0;
     this.#launch("run", "--config", this.config, "--", ...command);
   }
 
@@ -186,7 +189,7 @@ export class MemberProcess {
   async masterUrl(): Promise<string> {
     return await until(
       "the master listens",
-      async () => /kv-master listens on (\S+),(?![^]*kv-master listens)/.exec(this.said)?.[1],
+      async () => /kv-master listens on (\S+),(?![^]*kv-master listens)/.exec(this.said.slice(this.#heedFrom))?.[1],
       () => this.said,
     );
   }

@@ -153,7 +153,7 @@ describe.each(serverNames)("%s, by the command line", (name) => {
       "no credentials at all",
       { AWS_ACCESS_KEY_ID: undefined, AWS_SECRET_ACCESS_KEY: undefined },
       /Could not load credentials/,
-      /Give this process credentials/,
+      /the files of `bucket.credentialsDirectory`, or where the store.s own SDK finds them/,
     ],
   ])("%s", async (_what, environment, what, remedy) => {
     await refused(make("alpha", { store: await store(), environment }), 4, what, remedy);
