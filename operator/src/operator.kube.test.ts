@@ -230,8 +230,8 @@ describe("on a real API server", () => {
     await running(3);
     await until("it is ready", async () => (await condition("Degraded")) === "False AsExpected");
     // Of members that run nothing is taken away by it.
-    await apply({ template: { spec: { ...spec, restartPolicy: "Sometimes" } } });
-    await until("it is told", async () => (await condition("Degraded")) === "True SpecInvalid");
+    await apply({ template: { spec: { ...spec, tolerations: "all" } } });
+    await until("it is told", async () => (await condition("Degraded")) === "True ApplyRefused");
     expect(await condition("Ready")).toBe("True AllMembersReady");
   });
 

@@ -17,7 +17,13 @@ export function refusedOr(error: unknown, manifest: KubeManifest): unknown {
   const message = apiMessage(error) ?? "";
   // That a field is unknown, or a name twice in a list, it says as an error of its own.
   const isRefusal = CODES.has(code) || (code === 500 && message.includes("typed patch object"));
-  return isRefusal ? new Refused(manifest, `the API server refuses it: ${message}`, error) : error;
+  if (!isRefusal) return error;
+  const mend = manifest.kind === "StatefulSet" ? "Correct spec.template; until then" : "Until that is mended";
+  return new Refused(
+    manifest,
+    `the API server refuses it: ${message.replace(/\.$/, "")}. ${mend} nothing is changed.`,
+    error,
+  );
 }
 
 /** Whose it is, if it isn't ours to change; undefined: it is. By its labels, as we made it. */
