@@ -24,6 +24,8 @@ export class Leadership {
   readonly #api: CoordinationV1Api;
   readonly #logger: Logger;
   #provenMs = -Infinity;
+  /** As this process wrote it last: it is renewed without being read again, and refused (409) if somebody else has written since. */
+  #ours: V1Lease | undefined;
   #seen: { readonly version: string; readonly atMs: number } | undefined;
 
   constructor(settings: LeadershipSettings, config: KubeConfig, logger: Logger) {
@@ -111,31 +113,46 @@ export class Leadership {
   /** Undefined: it is ours. Else who holds it. */
   async #try(): Promise<string | undefined> {
     const { name, namespace, identity } = this.#settings;
+    if (await this.#renewed()) return undefined;
     let lease: V1Lease;
     try {
       lease = await this.#api.readNamespacedLease({ name, namespace });
     } catch (error) {
       if (statusCodeOf(error) !== 404) throw error;
-      await this.#api.createNamespacedLease({
-        namespace,
-        body: { metadata: { name, namespace }, spec: this.#record(0) },
-      });
+      const body = { metadata: { name, namespace }, spec: this.#record(0) };
+      this.#ours = await this.#api.createNamespacedLease({ namespace, body });
       return undefined;
     }
     const holder = lease.spec?.holderIdentity ?? "";
     if (holder !== identity && holder !== "" && !this.#hasRunOut(lease)) return holder;
     const transitions = (lease.spec?.leaseTransitions ?? 0) + (holder === identity ? 0 : 1);
     try {
-      await this.#api.replaceNamespacedLease({
-        name,
-        namespace,
-        body: { ...lease, spec: { ...lease.spec, ...this.#record(transitions) } },
-      });
+      await this.#write(lease, transitions);
     } catch (error) {
       if (statusCodeOf(error) === 409) return "another one, which was faster";
       throw error;
     }
     return undefined;
+  }
+
+  /** False: it is to be read. An answer that was lost has changed it, too. */
+  async #renewed(): Promise<boolean> {
+    const lease = this.#ours;
+    this.#ours = undefined;
+    if (lease === undefined) return false;
+    try {
+      await this.#write(lease, lease.spec?.leaseTransitions ?? 0);
+      return true;
+    } catch (error) {
+      if ([404, 409].includes(statusCodeOf(error) ?? 0)) return false;
+      throw error;
+    }
+  }
+
+  async #write(lease: V1Lease, transitions: number): Promise<void> {
+    const { name, namespace } = this.#settings;
+    const body = { ...lease, spec: { ...lease.spec, ...this.#record(transitions) } };
+    this.#ours = await this.#api.replaceNamespacedLease({ name, namespace, body });
   }
 
   #hasRunOut(lease: V1Lease): boolean {
