@@ -238,6 +238,16 @@ describe("a slot without an entry", () => {
   });
 });
 
+test("what lies behind a hole may be left of a cluster that was deleted: whose it is is said, not that something is missing", async () => {
+  const log = await bench(0);
+  log.store.poke(CLUSTER_KEY, encodeCluster(log.reader.cluster));
+  await poke(log.store, { header: header({ cluster: "other", slot: 9, previous: "0".repeat(64) }), operations: [] });
+  await expect(log.reader.findGap(0, never)).rejects.toMatchObject({
+    code: "ForeignCluster",
+    details: { key: logKey(9), found: "other" },
+  });
+});
+
 test("the last slot is found by listing, over holes and pages", async () => {
   const log = await bench(0);
   expect(await findLastSlot(log.bucket, -1, never)).toBe(-1);

@@ -82,14 +82,15 @@ export class BucketLogReader implements LogReader {
     );
   }
 
-  /** A purge leaves holes on purpose: it says so behind them, and in the cluster's identity. */
+  /** A purge leaves holes on purpose: it says so behind them, and in the cluster's identity. What lies there may also be left of another cluster, which a purge removed while that still wrote. */
   async #expectNoEnd(behind: string, signal: AbortSignal): Promise<ClusterIdentity | undefined> {
     const { bucket } = this.#parts;
     const identity = await readCluster(bucket, signal);
     try {
       await this.read(slotOfLogKey(behind, bucket.url), signal);
     } catch (error) {
-      if (hasCode(error, "ClusterDeleted") || isKind(error, "transient")) throw error;
+      if (hasCode(error, "ClusterDeleted") || hasCode(error, "ForeignCluster") || isKind(error, "transient"))
+        throw error;
       signal.throwIfAborted();
     }
     return identity;
@@ -155,7 +156,7 @@ function foreign(key: string, found: string, expected: string): MetaMasterError 
     `${key} belongs to the cluster ${found}, this member to ${expected}.`,
     {
       details: { key, found, expected },
-      hint: "Two clusters write below one prefix, or objects were copied between prefixes: give each its own.",
+      hint: "Two clusters write below one prefix, or objects were copied between prefixes: give each its own. Left by a cluster that was deleted here while somebody wrote: stop that one, then remove the object.",
     },
   );
 }
