@@ -1,9 +1,9 @@
 import type { Clock } from "../base/clock.js";
 import { isKind } from "../base/errors.js";
 import type { Bucket } from "../bucket/bucket.js";
-import type { Position, WriterId } from "../formats/entry.js";
 import { checkStillThere } from "./cluster-identity.js";
 import type { Appended, Claim, ClusterIdentity, Draft, LogWriter } from "./log.js";
+import { WrappedLogWriter } from "./wrapped-log-writer.js";
 
 /** A purge deletes nothing before it has waited for so long behind its fence, at least: by then every put that was under way has landed. */
 export const SETTLE_MS_MIN = 40_000;
@@ -35,9 +35,8 @@ export function whereStillThere(parts: StillThereParts, claim: Claim): Claim {
   };
 }
 
-class StillThereWriter implements LogWriter {
+class StillThereWriter extends WrappedLogWriter {
   readonly #parts: StillThereParts;
-  readonly #writer: LogWriter;
   readonly #silenceMs: number;
   /** The sending of the last entry that is durable in a history that was there. */
   #knownMs: number;
@@ -45,39 +44,19 @@ class StillThereWriter implements LogWriter {
   #gone: Error | undefined;
 
   constructor(parts: StillThereParts, writer: LogWriter) {
+    super(writer);
     this.#parts = parts;
-    this.#writer = writer;
     this.#silenceMs = parts.silenceMs ?? SILENCE_MS;
     this.#knownMs = writer.lastSentMs;
   }
 
-  get epoch(): number {
-    return this.#writer.epoch;
+  override get fenced(): Error | undefined {
+    return this.#gone ?? this.inner.fenced;
   }
 
-  get writer(): WriterId {
-    return this.#writer.writer;
-  }
-
-  get position(): Position {
-    return this.#writer.position;
-  }
-
-  get lastSentMs(): number {
-    return this.#writer.lastSentMs;
-  }
-
-  get fenced(): Error | undefined {
-    return this.#gone ?? this.#writer.fenced;
-  }
-
-  get trouble(): Error | undefined {
-    return this.#writer.trouble;
-  }
-
-  async append(draft: Draft, signal: AbortSignal): Promise<Appended> {
+  override async append(draft: Draft, signal: AbortSignal): Promise<Appended> {
     if (this.#gone !== undefined) throw this.#gone;
-    const appended = await this.#writer.append(draft, signal);
+    const appended = await this.inner.append(draft, signal);
     while (this.#isSilent()) {
       try {
         await this.#look(signal);
@@ -93,9 +72,9 @@ class StillThereWriter implements LogWriter {
   }
 
   /** Also where nothing is written for long: nothing in the next slot is no proof either. */
-  async checkFence(signal: AbortSignal): Promise<void> {
+  override async checkFence(signal: AbortSignal): Promise<void> {
     if (this.#gone !== undefined) throw this.#gone;
-    await this.#writer.checkFence(signal);
+    await this.inner.checkFence(signal);
     if (this.#isSilent() && this.#parts.clock.monotonicMs() - this.#lookedMs > this.#silenceMs)
       await this.#look(signal);
   }

@@ -1,54 +1,29 @@
 import { MetaMasterError } from "../base/errors.js";
-import type { Position, WriterId } from "../formats/entry.js";
 import type { Appended, Draft, LogWriter } from "../log/log.js";
+import { WrappedLogWriter } from "../log/wrapped-log-writer.js";
 
 /**
  * The writer as everybody in a term uses it (shipper, heartbeats, handover): tells what became durable, and keeps the rule that nothing
  * may follow a release, which would look like a sign of life.
  */
-export class LeaderPen implements LogWriter {
-  readonly #writer: LogWriter;
+export class LeaderPen extends WrappedLogWriter {
   readonly #onDurable: (draft: Draft, appended: Appended) => void;
   #released = false;
 
   constructor(writer: LogWriter, onDurable: (draft: Draft, appended: Appended) => void) {
-    this.#writer = writer;
+    super(writer);
     this.#onDurable = onDurable;
-  }
-
-  get epoch(): number {
-    return this.#writer.epoch;
-  }
-
-  get writer(): WriterId {
-    return this.#writer.writer;
-  }
-
-  get position(): Position {
-    return this.#writer.position;
-  }
-
-  get lastSentMs(): number {
-    return this.#writer.lastSentMs;
-  }
-
-  get fenced(): Error | undefined {
-    return this.#writer.fenced;
-  }
-
-  get trouble(): Error | undefined {
-    return this.#writer.trouble;
   }
 
   get released(): boolean {
     return this.#released;
   }
 
-  async append(draft: Draft, signal: AbortSignal): Promise<Appended> {
+  override async append(draft: Draft, signal: AbortSignal): Promise<Appended> {
     if (this.#released) {
       throw new MetaMasterError("TermEnded", "fenced", `epoch ${this.epoch} was released: nothing may follow`);
     }
-    const appended = await this.#writer.append(draft, signal);
+    const appended = await this.inner.append(draft, signal);
     this.#onDurable(draft, appended);
     return appended;
   }
@@ -60,11 +35,7 @@ export class LeaderPen implements LogWriter {
   /** The last entry of this epoch: from the call on nothing else is taken. */
   async release(to: string, reservedMs: number, signal: AbortSignal): Promise<Appended> {
     this.#released = true;
-    return await this.#writer.append(handoverDraft("release", to, reservedMs), signal);
-  }
-
-  checkFence(signal: AbortSignal): Promise<void> {
-    return this.#writer.checkFence(signal);
+    return await this.inner.append(handoverDraft("release", to, reservedMs), signal);
   }
 }
 
