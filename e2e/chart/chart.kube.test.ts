@@ -3,6 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { startApiServer, type ApiServer } from "../cluster/api-server.js";
+import { untilEstablished } from "../cluster/established.js";
 import { chart, Helm, root, type Manifest } from "./helm.js";
 import { installYaml } from "./install-yaml.js";
 import { openCrds } from "./prometheus-crds.js";
@@ -15,7 +16,7 @@ beforeAll(async () => {
   server = await startApiServer();
   for (const name of ["metamaster-system", "meta"]) await server.kubectl(["create", "namespace", name]);
   await server.kubectl(["create", "-f", "-"], openCrds(["PodMonitor", "PrometheusRule"]));
-  await server.kubectl(["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"]);
+  await untilEstablished(server);
 }, 30 * 60_000);
 
 afterAll(async () => {
@@ -164,7 +165,7 @@ describe("a release", () => {
   test("is installed, upgraded with its CRD, and uninstalled, and the custom resources stay all the while", async () => {
     const notes = await release("install", "metamaster", chart);
     expect(notes).toContain("looks after all namespaces");
-    await server.kubectl(["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"]);
+    await untilEstablished(server);
     const quickstart = await readFile(join(root, "examples/quickstart.yaml"), "utf8");
     await server.kubectl(["apply", "-n", "meta", "-f", "-"], quickstart);
     const uid = await get("mmc", "meta", "-n", "meta", "-o", "jsonpath={.metadata.uid}");

@@ -5,6 +5,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { Operator } from "../../operator/src/operator.js";
 import { startApiServer, type ApiServer } from "../cluster/api-server.js";
+import { untilEstablished } from "../cluster/established.js";
 import { chart, Helm, root } from "./helm.js";
 
 /** The operator as the chart's account, with the rights that the chart gives it and no others. */
@@ -37,7 +38,7 @@ afterAll(async () => {
 async function install(...values: string[]): Promise<void> {
   const args = ["upgrade", "--install", "metamaster", chart, "-n", "metamaster-system", ...values];
   await helm.run(args, server.kubeconfig);
-  await server.kubectl(["wait", "--for=condition=Established", "crd", "--all", "--timeout=30s"]);
+  await untilEstablished(server);
 }
 
 async function startOperator(namespace?: string): Promise<void> {

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { startApiServer, type ApiServer } from "./api-server.js";
+import { untilEstablished } from "./established.js";
 
 let server: ApiServer;
 
@@ -57,7 +58,7 @@ test("CEL rules of a custom resource are evaluated", async () => {
     },
   };
   await server.kubectl(["create", "-f", "-"], JSON.stringify(crd));
-  await server.kubectl(["wait", "--for=condition=Established", "crd/things.test.local", "--timeout=30s"]);
+  await untilEstablished(server, "things.test.local");
   await expect(server.kubectl(["create", "-f", "-"], thing(10))).rejects.toThrow(/at most 9/);
   await server.kubectl(["create", "-f", "-"], thing(9));
 });

@@ -8,6 +8,7 @@ import { resource, type MetaMasterCluster } from "../../crds/src/resource.js";
 import { sidecarConfig } from "../../operator/src/objects/config.js";
 import { loadConfig } from "../../sidecar/src/surface/config/load.js";
 import { startApiServer, type ApiServer } from "../cluster/api-server.js";
+import { untilEstablished } from "../cluster/established.js";
 
 type Json = Record<string, unknown>;
 
@@ -20,12 +21,7 @@ let server: ApiServer;
 beforeAll(async () => {
   server = await startApiServer();
   await server.kubectl(["create", "-f", "-"], JSON.stringify(customResourceDefinition()));
-  await server.kubectl([
-    "wait",
-    "--for=condition=Established",
-    "crd/metamasterclusters.metamaster.io",
-    "--timeout=30s",
-  ]);
+  await untilEstablished(server, "metamasterclusters.metamaster.io");
 }, 30 * 60_000);
 
 afterAll(async () => {

@@ -2,14 +2,14 @@ import { afterAll, beforeAll, expect, test } from "@jest/globals";
 import { customResourceDefinition } from "../../crds/src/crd.js";
 import { clustersShown, textOf } from "../docs/documents.js";
 import { startApiServer, type ApiServer } from "../cluster/api-server.js";
+import { untilEstablished } from "../cluster/established.js";
 
 let server: ApiServer;
 
 beforeAll(async () => {
   server = await startApiServer();
   await server.kubectl(["create", "-f", "-"], JSON.stringify(customResourceDefinition()));
-  const crd = "crd/metamasterclusters.metamaster.io";
-  await server.kubectl(["wait", "--for=condition=Established", crd, "--timeout=30s"]);
+  await untilEstablished(server, "metamasterclusters.metamaster.io");
 }, 30 * 60_000);
 
 afterAll(async () => {

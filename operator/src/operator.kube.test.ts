@@ -7,6 +7,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { parse } from "yaml";
 import { customResourceDefinition } from "../../crds/src/crd.js";
 import { startApiServer, type ApiServer } from "../../e2e/cluster/api-server.js";
+import { untilEstablished } from "../../e2e/cluster/established.js";
 import { sharingConnections } from "./kube/connections.js";
 import { Operator } from "./operator.js";
 import { PlayedPods } from "./testing/played-pods.js";
@@ -30,12 +31,7 @@ let count = 0;
 beforeAll(async () => {
   server = await startApiServer();
   await server.kubectl(["create", "-f", "-"], JSON.stringify(customResourceDefinition()));
-  await server.kubectl([
-    "wait",
-    "--for=condition=Established",
-    "crd/metamasterclusters.metamaster.io",
-    "--timeout=30s",
-  ]);
+  await untilEstablished(server, "metamasterclusters.metamaster.io");
   config = sharingConnections(new KubeConfig());
   config.loadFromFile(server.kubeconfig);
 }, 30 * 60_000);

@@ -233,8 +233,7 @@ function behind({ member, lagAtLeast }: Observed): string {
 
 function whoFollows({ member: { name } }: Observed, count: number, wanted: number): string {
   if (count === 0) return `No standby is wanted: what ${name} writes goes to the bucket.`;
-  const of = count < wanted ? ` of ${wanted}` : "";
-  return `${count}${of} ${count === 1 && of === "" ? "standby follows" : "standbys follow"} ${name}.`;
+  return `${count < wanted ? `${count} of ${wanted} standbys follow` : followText(count)} ${name}.`;
 }
 
 function followText(standbys: number): string {

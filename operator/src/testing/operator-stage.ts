@@ -5,6 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { parse } from "yaml";
 import { customResourceDefinition } from "../../../crds/src/crd.js";
 import { startApiServer, type ApiServer } from "../../../e2e/cluster/api-server.js";
+import { untilEstablished } from "../../../e2e/cluster/established.js";
 import { sharingConnections } from "../kube/connections.js";
 import { Operator } from "../operator.js";
 import { PlayedPods } from "./played-pods.js";
@@ -44,17 +45,8 @@ export class OperatorStage {
   static async start(): Promise<OperatorStage> {
     const server = await startApiServer();
     await server.kubectl(["create", "-f", "-"], JSON.stringify(customResourceDefinition()));
-    // `kubectl wait` fails for one that has no status yet.
-    for (let looks = 0; looks < LOOKS; looks++) {
-      const served = await server.kubectl(["get", "mmc", "-A"]).then(
-        () => true,
-        () => false,
-      );
-      if (served) return new OperatorStage(server);
-      await sleep(LOOK_MS);
-    }
-    await server.stop();
-    throw new Error("the resource's definition is not served");
+    await untilEstablished(server, "metamasterclusters.metamaster.io");
+    return new OperatorStage(server);
   }
 
   /** A resource of its own, not applied yet. */

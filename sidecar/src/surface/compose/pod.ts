@@ -55,10 +55,10 @@ export async function keepPod(parts: PodParts, signal: AbortSignal): Promise<voi
 }
 
 /** Until it is done: tries again what fails, less and less often. */
-async function again<P extends PodParts>(
-  parts: P,
+async function again(
+  parts: PodParts,
   complaint: string,
-  work: (parts: P, signal: AbortSignal) => Promise<void>,
+  work: (parts: PodParts, signal: AbortSignal) => Promise<void>,
   signal: AbortSignal,
 ): Promise<void> {
   const { clock, logger } = parts;
