@@ -2,7 +2,7 @@ import { createHash, randomBytes } from "node:crypto";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { mkdtemp } from "node:fs/promises";
+import { mkdtemp, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -44,6 +44,27 @@ test("a server that ends by itself is seen to have ended, with what it said", as
   await ends.stop("remove");
   expect(existsSync(folder)).toBe(false);
 });
+
+(whyMissing("fake-gcs-server") === undefined ? test : test.skip)(
+  "half an object of a killed fake-gcs-server is gone when it runs again: it would make the bucket look absent",
+  async () => {
+    const server = await StoreServer.start("fake-gcs-server");
+    try {
+      const config = await newBucket(server);
+      const bucket = await open(config);
+      await bucket.putIfAbsent("whole", Buffer.from("whole"), {});
+      await server.kill();
+      const prefix = join(server.folder, "root", config.url.slice("gs://".length));
+      await writeFile(join(prefix, "half"), "without metadata");
+      await server.restart();
+      expect((await bucket.list("", {})).objects).toEqual([{ key: "whole", size: 5 }]);
+      expect(await bucket.get("half", { maxBytes: 100 })).toBeUndefined();
+      await bucket.close();
+    } finally {
+      await server.stop();
+    }
+  },
+);
 
 describe.each(serverNames)("%s killed in the middle of puts", (name) => {
   const missing = whyMissing(name);

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { binaryPath, type ServerName } from "./catalog.js";
 import { freePort } from "./free-port.js";
 import { Guarded } from "./guarded.js";
+import { removeHalfWritten } from "./half-written.js";
 
 export const accessKey = "metamastertest";
 export const secretKey = "metamaster-test-secret";
@@ -71,6 +72,7 @@ export class StoreServer {
   async restart(): Promise<void> {
     this.#process = await launch(this.name, this.host, this.port, this.folder);
     await ready(this.name, this.host, this.port, this.#process);
+    if (this.name === "fake-gcs-server") await removeHalfWritten(this.endpoint, join(this.folder, "root"));
   }
 
   async stop(): Promise<void> {
