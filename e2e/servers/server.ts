@@ -5,7 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { binaryPath, type ServerName } from "./catalog.js";
 import { freePort } from "./free-port.js";
 import { Guarded } from "./guarded.js";
-import { removeHalfWritten } from "./half-written.js";
+import { completeHalfPuts } from "./half-put.js";
 
 export const accessKey = "metamastertest";
 export const secretKey = "metamaster-test-secret";
@@ -72,7 +72,7 @@ export class StoreServer {
   async restart(): Promise<void> {
     this.#process = await launch(this.name, this.host, this.port, this.folder);
     await ready(this.name, this.host, this.port, this.#process);
-    if (this.name === "fake-gcs-server") await removeHalfWritten(this.endpoint, join(this.folder, "root"));
+    if (this.name === "fake-gcs-server") await completeHalfPuts(this.endpoint, join(this.folder, "root"));
   }
 
   async stop(): Promise<void> {
@@ -89,7 +89,7 @@ async function launchOf(name: ServerName, host: string, port: number, folder: st
   const address = `${host}:${port}`;
   await mkdir(join(folder, "root"), { recursive: true });
   await mkdir(join(folder, "iam"), { recursive: true });
-  // What a killed server leaves half-written goes with its folder.
+  // What a killed server leaves half-put goes with its folder.
   const scratch = join(folder, "tmp");
   await mkdir(scratch, { recursive: true });
   const { args, env = {} } = await launches[name](address, String(port), folder);
