@@ -1,5 +1,6 @@
 import { hasCode, messageOf, messageWithHint } from "../base/errors.js";
 import type { LogWriter } from "../log/log.js";
+import { abstentionOf } from "./abstention.js";
 import { Backoff } from "./backoff.js";
 import { notePrimary, type MemberContext, type Next } from "./context.js";
 import type { Candidacy } from "./election.js";
@@ -58,6 +59,9 @@ async function claimNext(context: MemberContext, watch: Watch, split: TimeSplit)
       const found = await drain(context, watch);
       if (watch.stale) return { next: { to: "Syncing", reason: "the log went on while the disk was ahead of it" } };
       split.drained();
+      if (abstentionOf(context, watch) !== undefined) {
+        return { next: { to: "Standby", watch, reason: "the master could not be started" } };
+      }
       if (components.election.candidacy(components.clock.monotonicMs()) === undefined) {
         const reason = found ? "another member showed a sign of life" : "leadership is no longer to be had";
         return { next: { to: "Standby", watch, reason } };
