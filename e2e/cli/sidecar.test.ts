@@ -184,6 +184,25 @@ test("sidecar and watchdog are killed at one stroke, and only the sidecar comes 
   expect(await rowsOf(a.member)).toEqual(["a"]);
 });
 
+test("a standby without a watchdog does not stand for election, and says so; it leads once that is back", async () => {
+  const a = await primary("alpha", { lease: "3s" });
+  const b = pod("beta", { lease: "3s" });
+  await b.member.untilRole("Standby");
+  await b.watchdog.end();
+  a.member.signal("SIGKILL");
+  await a.master.end();
+  await until(
+    "it says why it does not stand",
+    async () => (b.member.said.includes("does not stand for election") ? true : undefined),
+    () => b.member.said,
+  );
+  await new Promise((resolve) => setTimeout(resolve, 10_000));
+  expect(b.member.said).not.toContain("claimed epoch");
+  expect(b.master.starts).toBe(0);
+  b.watchdog.start();
+  expect(await rowsOf(b.member)).toEqual(["a"]);
+});
+
 test("a watchdog whose pod is deleted ends by itself once its sidecar has, and not before", async () => {
   const a = await primary("alpha", { lease: "60s" });
   const ended = a.watchdog.stop();

@@ -57,6 +57,8 @@ test.each([
   ["P0 S1! S2~9", "m-2"],
   ["P0 Y1 H2 U3", undefined],
   ["P0 S1' S2~5", "m-2"],
+  ["P0 S1^ S2'~5", "m-2"],
+  ["P0 S1^", "m-1"],
 ])("the best target of %s is %s", (text, expected) => {
   expect(bestTarget(members(text), { maxLagSeconds: 10, may: () => true, rather: isNew })?.name).toBe(expected);
 });

@@ -9,9 +9,9 @@ export interface TargetWish {
   readonly rather?: (member: Member) => boolean;
 }
 
-/** The standby that loses the least: the preferred ones first, then the closest behind, then the lowest ordinal. */
+/** The standby that loses the least: those that tell of no trouble first (one without a watchdog refuses), of them the preferred ones, then the closest behind, then the lowest ordinal. */
 export function bestTarget(members: readonly Member[], { maxLagSeconds, may, rather }: TargetWish): Member | undefined {
-  const rank = (member: Member): number => (rather?.(member) === true ? 0 : 1);
+  const rank = (member: Member): number => (member.troubled ? 2 : 0) + (rather?.(member) === true ? 0 : 1);
   return members
     .filter((member) => follows(member) && !member.cordoned && !member.nodeSilent && may(member))
     .filter(({ lagSeconds }) => lagSeconds !== undefined && lagSeconds <= maxLagSeconds)

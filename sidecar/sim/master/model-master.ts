@@ -18,6 +18,7 @@ export interface ModelMasterParts {
 
 /** The master as its sidecar sees it: a child with a watchdog in between that needs nobody's help to kill it in time. */
 export class ModelMaster implements Master {
+  readonly hindrance = undefined;
   readonly #parts: ModelMasterParts;
   #process: MasterProcess | undefined;
   #exit: MasterExit = { code: undefined, signal: undefined };

@@ -85,3 +85,42 @@ test("another cluster in its place is as bad; and an idle writer finds it out by
   at.store.poke(CLUSTER_KEY, encodeCluster(deletedIdentity(identity)));
   await expect(writer.checkFence(never)).rejects.toMatchObject({ code: "ForeignCluster" });
 });
+
+test("a look that fails once does not cost the claim that was won", async () => {
+  const at = bench();
+  let gets = 0;
+  at.member.bucket.fate = (call, key) => (call === "get" && key === CLUSTER_KEY && ++gets === 2 ? "failed" : "right");
+  const writer = await won(at.claim, START, 1);
+  await writer.append(wal("row"), never);
+  expect(gets).toBe(3);
+});
+
+test("a bucket that stays away after the claim is told by it, within some seconds", async () => {
+  const at = bench();
+  let gets = 0;
+  at.member.bucket.fate = (call, key) => (call === "get" && key === CLUSTER_KEY && ++gets > 1 ? "failed" : "right");
+  const sinceMs = at.clock.monotonicMs();
+  await expect(at.claim(START, 1, never)).rejects.toMatchObject({ code: "BucketUnavailable" });
+  expect(at.clock.monotonicMs() - sinceMs).toBeLessThan(10_000);
+});
+
+test("credentials that are refused when the identity is read are no proof that the cluster is gone: nothing is durable meanwhile, and it is told why", async () => {
+  const at = bench();
+  const writer = await won(at.claim, START, 1);
+  at.clock.spend(60_000);
+  let refusals = 3;
+  const troubles: (Error | undefined)[] = [];
+  at.member.bucket.fate = (call) => {
+    if (call !== "get" || refusals-- <= 0) return "right";
+    troubles.push(writer.trouble);
+    return "denied";
+  };
+  await expect(writer.append(wal("row"), never)).resolves.toMatchObject({ position: { slot: 1 } });
+  expect(troubles.at(-1)).toMatchObject({ code: "BucketAccessDenied" });
+  expect(writer.trouble).toBeUndefined();
+  expect(writer.fenced).toBeUndefined();
+  at.clock.spend(60_000);
+  at.member.bucket.fate = (call, key) => (call === "get" && key === CLUSTER_KEY ? "denied" : "right");
+  await expect(writer.checkFence(never)).rejects.toMatchObject({ code: "BucketAccessDenied" });
+  expect(writer.fenced).toBeUndefined();
+});

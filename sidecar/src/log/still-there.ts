@@ -1,5 +1,5 @@
 import type { Clock } from "../base/clock.js";
-import { isKind } from "../base/errors.js";
+import { MetaMasterError } from "../base/errors.js";
 import type { Bucket } from "../bucket/bucket.js";
 import { checkStillThere } from "./cluster-identity.js";
 import type { Appended, Claim, ClusterIdentity, Draft, LogWriter } from "./log.js";
@@ -10,6 +10,10 @@ export const SETTLE_MS_MIN = 40_000;
 /** Of whom nothing was durable for so long, a whole purge may have passed by: shorter than the former, by what clocks may differ. */
 const SILENCE_MS = 30_000;
 const PAUSE_MS = 500;
+/** For so long a look that fails is tried again before a claim that was won is given up for it. */
+const CLAIM_MS = 5000;
+/** What the identity says of itself. Everything else, wrong credentials as well, says nothing of the cluster and passes. */
+const GONE: readonly string[] = ["ClusterDeleted", "ForeignCluster", "FormatTooNew"];
 
 export interface StillThereParts {
   readonly bucket: Bucket;
@@ -30,9 +34,31 @@ export function whereStillThere(parts: StillThereParts, claim: Claim): Claim {
     await checkStillThere(bucket, cluster, signal);
     const result = await claim(end, epoch, signal);
     if (result.outcome === "lost") return result;
-    await checkStillThere(bucket, cluster, signal);
+    await lookAfterClaim(parts, signal);
     return { ...result, writer: new StillThereWriter(parts, result.writer) };
   };
+}
+
+/** One answer that was lost must not cost what was won: seen in the log it is a sign of life, which this very member would wait out. */
+async function lookAfterClaim({ bucket, cluster, clock }: StillThereParts, signal: AbortSignal): Promise<void> {
+  const untilMs = clock.monotonicMs() + CLAIM_MS;
+  for (;;) {
+    try {
+      return await checkStillThere(bucket, cluster, signal);
+    } catch (error) {
+      signal.throwIfAborted();
+      if (!mayPass(error) || clock.monotonicMs() >= untilMs) throw error;
+      await clock.sleep(PAUSE_MS, signal);
+    }
+  }
+}
+
+function isGone(error: unknown): error is MetaMasterError {
+  return error instanceof MetaMasterError && GONE.includes(error.code);
+}
+
+function mayPass(error: unknown): error is MetaMasterError {
+  return error instanceof MetaMasterError && !isGone(error);
 }
 
 class StillThereWriter extends WrappedLogWriter {
@@ -42,6 +68,8 @@ class StillThereWriter extends WrappedLogWriter {
   #knownMs: number;
   #lookedMs = -Infinity;
   #gone: Error | undefined;
+  /** Why what is in the log is not known to be in a history that is still there. */
+  #trouble: Error | undefined;
 
   constructor(parts: StillThereParts, writer: LogWriter) {
     super(writer);
@@ -54,6 +82,10 @@ class StillThereWriter extends WrappedLogWriter {
     return this.#gone ?? this.inner.fenced;
   }
 
+  override get trouble(): Error | undefined {
+    return this.#trouble ?? this.inner.trouble;
+  }
+
   override async append(draft: Draft, signal: AbortSignal): Promise<Appended> {
     if (this.#gone !== undefined) throw this.#gone;
     const appended = await this.inner.append(draft, signal);
@@ -63,7 +95,8 @@ class StillThereWriter extends WrappedLogWriter {
         break;
       } catch (error) {
         signal.throwIfAborted();
-        if (!isKind(error, "transient")) throw error;
+        if (!mayPass(error)) throw error;
+        this.#trouble = error;
         await this.#parts.clock.sleep(PAUSE_MS, signal);
       }
     }
@@ -89,9 +122,10 @@ class StillThereWriter extends WrappedLogWriter {
     try {
       await checkStillThere(bucket, cluster, signal);
     } catch (error) {
-      if (isKind(error, "invalid")) this.#gone ??= error;
+      if (isGone(error)) this.#gone ??= error;
       throw error;
     }
+    this.#trouble = undefined;
     this.#lookedMs = sentMs;
   }
 }

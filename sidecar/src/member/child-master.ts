@@ -64,6 +64,8 @@ interface Run {
  * process in it lives; what left the group (setsid) is out of reach, unless it holds a LOCK. Linux only: it reads /proc.
  */
 export class ChildMaster implements Master {
+  /** Its watchdog is started with it. */
+  readonly hindrance = undefined;
   readonly #settings: ChildMasterSettings;
   readonly #clock: Clock;
   readonly #logger: Logger;

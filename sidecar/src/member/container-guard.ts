@@ -12,10 +12,13 @@ import { uptimeHundredths } from "./uptime.js";
 const againMs = 100;
 /** A watchdog answers within a moment; one that was killed is started again by its kubelet within some seconds. */
 const answerMsMax = 10_000;
+/** One that leaves a word unanswered for so long is stopped, or hangs. */
+const silentMsMax = 1000;
 
 interface Said {
   /** Monotonic ms. */
   deadlineMs: number;
+  readonly saidMs: number;
 }
 
 /**
@@ -34,6 +37,8 @@ export class ContainerGuard {
   /** The last thing that is to be known; undefined: nobody runs. Before it is known, nothing is said: a master may have been left. */
   #wantedMs: number | undefined;
   #spoke = false;
+  /** Whoever is at the other end has said something. */
+  #isHeard = false;
   #untilMs = -Infinity;
   /** Not answered yet, the first one first. */
   #said: Said[] = [];
@@ -52,6 +57,13 @@ export class ContainerGuard {
   /** Monotonic ms: until then the watchdog lets the master live, as it said itself. */
   get untilMs(): number {
     return this.#untilMs;
+  }
+
+  /** Why no master could be started now; undefined: the watchdog is there, as far as is known without asking. */
+  get absence(): MetaMasterError | undefined {
+    const [first] = this.#said;
+    const isSilent = first !== undefined && this.#clock.monotonicMs() - first.saidMs > silentMsMax;
+    return this.#isHeard && !isSilent ? undefined : this.#unanswered();
   }
 
   /** Keeps a connection from now on. */
@@ -152,6 +164,7 @@ export class ContainerGuard {
     await new Promise<void>((resolve) => {
       stream.once("close", () => {
         this.#stream = undefined;
+        this.#isHeard = false;
         this.#said = [];
         this.#met(undefined);
         resolve();
@@ -160,6 +173,7 @@ export class ContainerGuard {
   }
 
   #hear(line: string): void {
+    this.#isHeard = true;
     const [, pid] = /^i am (\d{1,10})$/.exec(line) ?? [];
     if (pid !== undefined) this.#met(Number(pid));
     const said = line === "ok" ? this.#said.shift() : undefined;
@@ -172,7 +186,7 @@ export class ContainerGuard {
   #tell(): void {
     if (!this.#spoke || this.#stream?.writable !== true) return;
     const deadlineMs = this.#wantedMs ?? -Infinity;
-    this.#said.push({ deadlineMs });
+    this.#said.push({ deadlineMs, saidMs: this.#clock.monotonicMs() });
     if (!Number.isFinite(deadlineMs)) {
       this.#stream.write(deadlineMs > 0 ? "ever\n" : "rest\n");
       return;
@@ -184,8 +198,9 @@ export class ContainerGuard {
   }
 
   #unanswered(): MetaMasterError {
-    const why = this.#stream === undefined ? this.#why : "it does not answer";
-    return new MetaMasterError("MasterStartFailed", "transient", `the master can't run without a watchdog: ${why}`, {
+    const away = this.#why === "" ? "it is not there yet" : this.#why;
+    const why = this.#stream === undefined ? away : "it does not answer";
+    return new MetaMasterError("MasterStartFailed", "transient", `the master can't run without a watchdog: ${why}.`, {
       hint: "Does the container metamaster-watchdog of this pod run, and what does its log say? It is tried again.",
     });
   }

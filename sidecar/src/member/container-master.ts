@@ -19,7 +19,7 @@ export interface ContainerMasterComponents {
   readonly gate: Gate;
   readonly bar: LockBar;
   readonly table: ProcessTable;
-  readonly guard: Pick<ContainerGuard, "extend" | "rest" | "acknowledged" | "untilMs">;
+  readonly guard: Pick<ContainerGuard, "extend" | "rest" | "acknowledged" | "untilMs" | "absence">;
 }
 
 /** How often processes are looked at: the master's while it runs, and those that are to end. */
@@ -55,6 +55,10 @@ export class ContainerMaster implements Master {
 
   get running(): boolean {
     return this.#run !== undefined;
+  }
+
+  get hindrance(): Error | undefined {
+    return this.#components.guard.absence;
   }
 
   async start(_epoch: number, leaseMs: number): Promise<void> {

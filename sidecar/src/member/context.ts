@@ -90,6 +90,8 @@ export interface MemberMemory {
   gaveUp: boolean;
   /** An epoch that it had claimed could not be begun because the disk took no write. */
   diskRefused: boolean;
+  /** Why it does not stand for election, though it follows. */
+  abstention: Error | undefined;
   /** What sent this member back to Syncing last, and where. */
   lastResync: { readonly code: string; readonly slot: number } | undefined;
   term: Term | undefined;

@@ -243,6 +243,14 @@ describe("claims", () => {
     expect(a.master.epochs).toEqual([2]);
   });
 
+  test("what another cluster left behind its slot halts the member, which says so: it would look again for ever, its master never started", async () => {
+    a.start({}, { reader: { ...memoryReader(world.log, "a", world.log.clock), findGap: foreign } });
+    await world.until(() => a.role === "Halted");
+    expect(a.member.status.halt).toMatchObject({ reason: "ForeignCluster" });
+    expect(a.records.halt).toMatchObject({ code: "ForeignCluster" });
+    expect(a.master.starts).toBe(0);
+  });
+
   test("bootstrap Adopt: a member without databases never begins the history nor takes it over before they are there", async () => {
     b.start({ bootstrap: "Adopt" });
     await world.pass(30_000);

@@ -171,7 +171,13 @@ test("and it is not said that all have ended: whoever holds that one is not know
     gate: new Gate(),
     bar: blind,
     table: new LinuxProcessTable(),
-    guard: { extend: () => undefined, acknowledged: async () => undefined, rest: () => undefined, untilMs: Infinity },
+    guard: {
+      extend: () => undefined,
+      acknowledged: async () => undefined,
+      rest: () => undefined,
+      untilMs: Infinity,
+      absence: undefined,
+    },
   });
   const how = { graceMs: 0, killWithinMs: 200 };
   await expect(master.stop(how)).rejects.toMatchObject({

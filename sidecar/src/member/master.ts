@@ -13,6 +13,8 @@ export interface Master {
   /** Resolves when it has ended by itself or was stopped; at once if it is not running. */
   exited(): Promise<MasterExit>;
   readonly running: boolean;
+  /** Why a start would come to nothing now; undefined: nothing of the kind is known. */
+  readonly hindrance: Error | undefined;
   /**
    * SIGTERM to its process group, SIGKILL after `graceMs` or once `hurry` aborts; resolves when every process of the group is gone and no one
    * holds a LOCK. Rejects with `MasterWillNotDie` if that isn't so `killWithinMs` after the SIGKILL.

@@ -2,6 +2,7 @@ import { messageOf, messageWithHint, MetaMasterError } from "../base/errors.js";
 import type { CheckpointReason, ShipStatus } from "../replica/replica.js";
 import type { Position } from "../formats/entry.js";
 import type { Barrier } from "../replica/replica.js";
+import { abstentionText } from "./abstention.js";
 import { Backoff } from "./backoff.js";
 import {
   stopped,
@@ -59,6 +60,7 @@ export class Member {
     lastPrimary: undefined,
     gaveUp: false,
     diskRefused: false,
+    abstention: undefined,
     lastResync: undefined,
     term: undefined,
     watch: undefined,
@@ -104,7 +106,7 @@ export class Member {
       ship: term?.shipStatus,
       halt: halt === undefined ? undefined : { ...halt, ...haltReasons[halt.reason] },
       writeTrouble: writeTrouble(term),
-      trouble: this.#memory.trouble ?? writeTrouble(term) ?? electionTrouble(this.#components.election.trouble),
+      trouble: this.#memory.trouble ?? writeTrouble(term) ?? this.#standingTrouble(),
       failovers: this.#memory.failovers,
       restarts: this.#memory.restarts,
       fencedTotal: this.#memory.fencedTotal,
@@ -165,6 +167,12 @@ export class Member {
     const refusal = resumeRefusal(this.#memory.halt, reason, this.#components.master.running);
     if (refusal !== undefined) throw refusal;
     this.#resumption.give();
+  }
+
+  #standingTrouble(): string | undefined {
+    const { abstention } = this.#memory;
+    if (abstention !== undefined && this.#board.state.role === "Standby") return abstentionText(abstention);
+    return electionTrouble(this.#components.election.trouble);
   }
 
   #writingTerm(): Term {

@@ -1,12 +1,13 @@
-import { hasCode, isKind, messageOf } from "../base/errors.js";
+import { hasCode, messageOf, messageWithHint } from "../base/errors.js";
 import type { LogWriter } from "../log/log.js";
+import { abstentionOf } from "./abstention.js";
 import { Backoff } from "./backoff.js";
 import { notePrimary, type MemberContext, type Next } from "./context.js";
 import type { Candidacy } from "./election.js";
 import { isUnusable } from "./decisions.js";
 import { TimeSplit } from "./failover-record.js";
 import { look, nextAfter } from "./following.js";
-import { haltFor } from "./halts.js";
+import { haltFor, haltReasonFor } from "./halts.js";
 import { pause } from "./scope.js";
 import { leave } from "./standby.js";
 import { beyondStop, giveBack } from "./stop-grace.js";
@@ -58,6 +59,9 @@ async function claimNext(context: MemberContext, watch: Watch, split: TimeSplit)
       const found = await drain(context, watch);
       if (watch.stale) return { next: { to: "Syncing", reason: "the log went on while the disk was ahead of it" } };
       split.drained();
+      if (abstentionOf(context, watch) !== undefined) {
+        return { next: { to: "Standby", watch, reason: "the master could not be started" } };
+      }
       if (components.election.candidacy(components.clock.monotonicMs()) === undefined) {
         const reason = found ? "another member showed a sign of life" : "leadership is no longer to be had";
         return { next: { to: "Standby", watch, reason } };
@@ -114,7 +118,7 @@ async function drain(context: MemberContext, watch: Watch): Promise<boolean> {
  * the end and claiming. Then the history goes on behind it. Nothing is begun before the place was looked at once more.
  */
 async function confirm(context: MemberContext, writer: LogWriter, signal: AbortSignal): Promise<Claimed> {
-  const { components, settings } = context;
+  const { components, settings, memory } = context;
   const { reader, logger, clock } = components;
   const backoff = new Backoff(components.random, settings.retry);
   const lost = (reason: string): Claimed => {
@@ -129,7 +133,11 @@ async function confirm(context: MemberContext, writer: LogWriter, signal: AbortS
       return lost("the history goes on behind its slot");
     } catch (error) {
       signal.throwIfAborted();
-      if (hasCode(error, "LogGap") || isKind(error, "corrupt")) return lost(messageOf(error));
+      const reason = haltReasonFor(error);
+      if (reason === "LogGap" || reason === "CorruptHistory") return lost(messageOf(error));
+      // Left of another cluster, or being deleted: no look that is to come makes it good, and nobody else would hear of it.
+      if (reason !== undefined) return { next: { to: "Halted", halt: haltFor(error, reason, clock.wallMs()) } };
+      memory.trouble = messageWithHint(error);
       logger.warn({ err: error }, `the claim could not be confirmed, trying again: ${messageOf(error)}`);
       await pause(clock, backoff.nextMs(), signal);
     }

@@ -1,5 +1,6 @@
 import { messageOf, MetaMasterError } from "../base/errors.js";
 import type { ReadEntry } from "../formats/entry.js";
+import { abstentionOf } from "./abstention.js";
 import type { MemberContext } from "./context.js";
 import { mayStand } from "./decisions.js";
 import { pause, within } from "./scope.js";
@@ -17,7 +18,7 @@ export async function answerLast(context: MemberContext, watch: Watch, entries: 
   if (last === undefined || last.header.writer.member === settings.member) return;
   if (!last.operations.some((operation) => operation.type === "handover" && operation.to !== "")) return;
   const facts = { reconciled: watch.reconciled, bootstrap: settings.bootstrap, imageFiles: watch.image.files.size };
-  if (watch.stale || memory.diskRefused || !mayStand(facts)) return;
+  if (watch.stale || memory.diskRefused || !mayStand(facts) || abstentionOf(context, watch) !== undefined) return;
   const { slot } = last.header;
   try {
     await within({ clock, ms: answerWithinMs, signal: stop, what: "answering to a handover" }, (signal) =>

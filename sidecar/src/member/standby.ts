@@ -1,5 +1,6 @@
 import { messageOf } from "../base/errors.js";
 import type { ReadEntry } from "../formats/entry.js";
+import { beginsToAbstain } from "./abstention.js";
 import { Backoff } from "./backoff.js";
 import { noteWriter, stopped, type MemberContext, type Next } from "./context.js";
 import { isOwnEpoch, mayStand } from "./decisions.js";
@@ -22,6 +23,7 @@ export async function follow(context: MemberContext, watch: Watch, reason: strin
   while (!stop.aborted) {
     const since = changed.count;
     try {
+      if (await beginsToAbstain(context, watch)) begun = false;
       if (!begun) await begin(context, watch);
       begun = true;
       if (watch.stale) return { to: "Syncing", reason: "the log goes on behind what the disk is ahead of" };
@@ -87,6 +89,7 @@ async function tryDisk({ components, memory }: MemberContext): Promise<void> {
 }
 
 function mayBe(context: MemberContext, watch: Watch): boolean {
+  if (context.memory.abstention !== undefined) return false;
   return mayStand({
     reconciled: watch.reconciled,
     bootstrap: context.settings.bootstrap,

@@ -205,6 +205,27 @@ test("no answer: the master is not to be started, and it is said what to look at
   });
 }, 30_000);
 
+test("it is absent until it says something, while it leaves a word unanswered, and once it is gone", async () => {
+  const guard = sidecar();
+  expect(guard.absence).toMatchObject({ message: expect.stringContaining("it is not there yet") });
+  const silent: Duplex[] = [];
+  const deaf = createServer((stream) => void silent.push(stream));
+  await new Promise<void>((resolve) => deaf.listen(socket, resolve));
+  guard.rest();
+  await until("it is connected", () => silent.length > 0);
+  await clock.sleep(100);
+  expect(guard.absence).toMatchObject({ message: expect.stringContaining("it does not answer") });
+  // It said who it is, and was stopped then.
+  silent[0]?.write("i am 1\n");
+  await until("the word is too old", () => guard.absence === undefined);
+  await until("the word is too old", () => guard.absence !== undefined);
+  for (const stream of silent) stream.destroy();
+  await new Promise((resolve) => deaf.close(resolve));
+  await until("it is missed", () => guard.absence?.message.includes("it does not answer") === false);
+  await start();
+  await until("it is back", () => guard.absence === undefined);
+});
+
 test("a word that is none, or of another clock, is not acknowledged", async () => {
   const { bar } = await start();
   const stream = await socketLink(socket)();

@@ -12,6 +12,7 @@ export class ModelMaster implements Master {
   running = false;
   /** What start does: throws, or the process ends by itself after some time. */
   startError: Error | undefined;
+  hindrance: Error | undefined;
   crashAfterMs: number | undefined;
   openMs = 100;
   stopMs = 20;
@@ -28,6 +29,8 @@ export class ModelMaster implements Master {
 
   constructor(clock: Clock) {
     this.#clock = clock;
+    // It does not run.
+    this.#exited.resolve({ code: undefined, signal: undefined });
   }
 
   async start(epoch: number, leaseMs: number): Promise<void> {

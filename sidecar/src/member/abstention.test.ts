@@ -1,0 +1,131 @@
+import { afterEach, beforeEach, expect, test } from "@jest/globals";
+import { LeaseServer } from "../../sim/lease-server.js";
+import { SeededRandom } from "../../sim/random.js";
+import { MetaMasterError } from "../base/errors.js";
+import { LeaseElection } from "./lease-election.js";
+import { silent } from "./testing/contender.js";
+import { World, type Machine } from "./testing/world.js";
+
+let world: World;
+let a: Machine;
+let b: Machine;
+let c: Machine;
+const never = new AbortController().signal;
+const noWatchdog = new MetaMasterError("MasterStartFailed", "transient", "there is no watchdog.", { hint: "Look." });
+
+beforeEach(() => {
+  world = new World();
+  [a, b, c] = [world.machine("a"), world.machine("b"), world.machine("c")];
+});
+
+afterEach(() => {
+  world.close();
+  for (const { failure } of [a, b, c]) expect(failure).toBeUndefined();
+});
+
+/** As `start`, with a master that can't be started. */
+function hinder(machine: Machine): void {
+  machine.start();
+  machine.master.hindrance = noWatchdog;
+}
+
+test("whoever has no watchdog leaves the lead to another member, and says so", async () => {
+  a.start();
+  await world.until(() => a.role === "Primary");
+  hinder(b);
+  await world.until(() => b.role === "Standby");
+  await world.pass(2 * world.leaseMs);
+  a.crash();
+  await world.pass(5 * world.leaseMs);
+  expect([b.role, b.master.starts]).toEqual(["Standby", 0]);
+  const told = "this member does not stand for election: there is no watchdog. Look.";
+  expect(b.member.status.trouble).toBe(told);
+  expect(b.lines.filter((line) => line === `warn ${told}`)).toHaveLength(1);
+  c.start();
+  await world.until(() => c.role === "Primary");
+  await world.pass(1000);
+  expect(b.member.status.primary).toMatchObject({ member: "c" });
+});
+
+test("it is electable as soon as the watchdog is back: no lease is waited for anew", async () => {
+  hinder(a);
+  await world.pass(5 * world.leaseMs);
+  expect(world.log.entries).toEqual([]);
+  a.master.hindrance = undefined;
+  await world.until(() => a.role === "Primary", world.leaseMs / 2);
+  hinder(b);
+  await world.until(() => b.role === "Standby");
+  a.crash();
+  await world.pass(5 * world.leaseMs);
+  expect(b.role).toBe("Standby");
+  b.master.hindrance = undefined;
+  await world.until(() => b.role === "Primary", world.leaseMs / 2);
+  expect(b.member.status.trouble).toBeUndefined();
+  expect(b.lines.join("\n")).toContain("this member stands for election again");
+});
+
+test("a switchover to it is refused, and nothing is ended", async () => {
+  a.start();
+  await world.until(() => a.role === "Primary");
+  hinder(b);
+  c.start();
+  await world.until(() => b.role === "Standby" && c.role === "Standby");
+  await world.pass(500);
+  await expect(world.settle(a.member.switchover({ to: "b" }, never))).rejects.toMatchObject({
+    code: "SwitchoverRefused",
+    message: expect.stringContaining("are c."),
+  });
+  expect([a.role, a.master.ends.length]).toEqual(["Primary", 0]);
+});
+
+test("the tail of its own epoch is shipped all the same", async () => {
+  a.start();
+  await world.until(() => a.role === "Primary");
+  world.log.cutOff.add("a");
+  a.write("tail");
+  a.crash();
+  world.log.cutOff.delete("a");
+  hinder(a);
+  a.master.startError = noWatchdog;
+  await world.until(() => world.rows.includes("tail"), world.leaseMs);
+  // And what it can't lead is not kept from others.
+  b.start();
+  await world.until(() => b.role === "Primary");
+  expect(b.disk.rows).toEqual(["tail"]);
+});
+
+test("a lease that it had won is given back, and not renewed for ever", async () => {
+  const server = new LeaseServer();
+  const election = new LeaseElection(
+    {
+      member: "a",
+      self: { uid: "uid-a", nonce: "a" },
+      leaseMs: 3000,
+      renewDeadlineMs: 2000,
+      retryPeriodMs: 400,
+    },
+    {
+      clock: {
+        monotonicMs: () => a.clock.monotonicMs(),
+        wallMs: () => a.clock.wallMs(),
+        sleep: (ms, signal) => a.clock.sleep(ms, signal),
+      },
+      random: new SeededRandom(1, "lease"),
+      logger: silent,
+      store: {
+        read: async () => server.stored,
+        create: async (record) => server.create(record),
+        update: async (from, record) => server.update(from, record),
+      },
+      witness: { ownMasterEnded: async () => true, evidence: async () => false },
+    },
+  );
+  a.start({}, { election });
+  await world.until(() => server.stored?.record.holder === "uid-a_a");
+  a.master.hindrance = noWatchdog;
+  await world.until(() => server.stored?.record.holder === "", 1000);
+  await world.pass(10_000);
+  expect([world.log.entries, server.stored?.record.holder]).toEqual([[], ""]);
+  a.master.hindrance = undefined;
+  await world.until(() => a.role === "Primary", 2000);
+});
