@@ -6,13 +6,13 @@ export function invalidOf(cluster: MetaMasterCluster, all: readonly LiveObject[]
   const { bootstrap, bucket } = cluster.spec;
   const { from } = bootstrap;
   if (from !== undefined && isWithin(from.url, bucket.url)) {
-    return `spec.bootstrap.from.url ${from.url} is, holds or lies in spec.bucket.url: name another cluster's prefix. Nothing is started; make this resource anew.`;
+    return `spec.bootstrap.from.url ${from.url} is, holds or lies in spec.bucket.url: name another cluster's prefix. Nothing is made of this spec; make the resource anew.`;
   }
   const other = all.find(
     (each) => keyOf(each) !== keyOf(cluster) && sharesPrefix(each, cluster) && age(each) < age(cluster),
   );
   if (other === undefined) return undefined;
-  return `spec.bucket.url ${bucket.url} is, holds or lies in that of ${keyOf(other)}: one prefix for one resource. Nothing is started; make this resource anew with a prefix of its own.`;
+  return `spec.bucket.url ${bucket.url} is, holds or lies in that of ${keyOf(other)}: one prefix for one resource. Nothing is made of this spec: take back what was changed (spec.bucket.endpoint), or make the resource anew with a prefix of its own.`;
 }
 
 /** The same prefix, or one within the other, in the same store. */
