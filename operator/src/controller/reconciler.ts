@@ -217,14 +217,18 @@ export class Reconciler {
     const replicas = action.do === "SetReplicas" ? action.replicas : current;
     const templates = set === undefined ? undefined : list(set, "spec", "volumeClaimTemplates").map(withoutStatus);
     const { image, clusterRoleBindings } = this.#settings;
-    let wrote = false;
-    for (const manifest of desiredObjects(cluster, {
+    const manifests = desiredObjects(cluster, {
       image,
       kept,
       clusterRoleBindings,
       replicas,
       volumeClaimTemplates: templates,
-    })) {
+    });
+    // It is the one that is refused for what people write, and the last: a pod of the template that stays must not find the configuration of another one.
+    for (const manifest of manifests)
+      if (set !== undefined && manifest.kind === "StatefulSet") await writer.check(manifest, set);
+    let wrote = false;
+    for (const manifest of manifests) {
       const { kind, metadata } = manifest;
       const live = store.get(kind, metadata.name, metadata.namespace);
       if (!(await writer.apply(manifest, live))) continue;
