@@ -9,7 +9,16 @@ export {
   type MetaMasterCluster,
   type ObjectMeta,
 } from "./resource.js";
-export { DATA_VOLUME, MEMBERS_MAX, SIDECAR_CONTAINER, WATCHDOG_CONTAINER, type Spec } from "./spec.js";
+export {
+  DATA_VOLUME,
+  HOST_NETWORK_MESSAGE,
+  HTTP_PORT,
+  MEMBERS_MAX,
+  PORT_MESSAGE,
+  SIDECAR_CONTAINER,
+  WATCHDOG_CONTAINER,
+  type Spec,
+} from "./spec.js";
 export {
   conditionReasons,
   conditionTypes,

@@ -8,6 +8,8 @@ export const WATCHDOG_CONTAINER = "metamaster-watchdog";
 /** Of each member. */
 export const DATA_VOLUME = "data";
 export const MEMBERS_MAX = 99;
+/** Of the sidecar, on the pod's address: reads only. */
+export const HTTP_PORT = 8400;
 
 const secretRef = z
   .object({ name: label("Name of a Secret in the resource's namespace.", 253) })
@@ -55,8 +57,31 @@ const bucket = z
   })
   .meta({ description: "The object store that holds the cluster's history." });
 
+// Rules of what was taken before stand with the field itself: the API server lets a value that stays as it is pass there, but not below what it preserves without knowing it.
+export const HOST_NETWORK_MESSAGE = `template.spec.hostNetwork: the sidecar's port ${HTTP_PORT}, and what only the pod's own containers may call there, would be the node's: leave it out; clients reach the master through its Service, or through a hostPort of its container`;
+export const PORT_MESSAGE = `containerPort ${HTTP_PORT} is the sidecar's in this pod: give the container another port`;
+
+const ports = z
+  .array(
+    z
+      .looseObject({
+        containerPort: z.int().optional().meta({ description: "Number of the port.", format: "int32" }),
+        protocol: z.string().max(8).optional().meta({ description: "Default: TCP." }),
+      })
+      .meta({ description: "A port, as in a pod.", "x-kubernetes-preserve-unknown-fields": true }),
+  )
+  .max(512)
+  .optional()
+  .meta({
+    description: "Those of the master's container are the Services'.",
+    ...rules({
+      rule: `!self.exists(p, has(p.containerPort) && p.containerPort == ${HTTP_PORT} && (!has(p.protocol) || p.protocol == 'TCP'))`,
+      message: PORT_MESSAGE,
+    }),
+  });
+
 const container = z
-  .looseObject({ name: label("Name of the container.") })
+  .looseObject({ name: label("Name of the container."), ports })
   .meta({ description: "A container, as in a pod.", "x-kubernetes-preserve-unknown-fields": true });
 
 const OURS = "metamaster.io/";
@@ -108,6 +133,10 @@ const template = z
             "x-kubernetes-list-type": "map",
             "x-kubernetes-list-map-keys": ["name"],
           }),
+        hostNetwork: z
+          .boolean()
+          .optional()
+          .meta({ description: "Only false.", ...rules({ rule: "!self", message: HOST_NETWORK_MESSAGE }) }),
         hostPID: z.boolean().optional().meta({ description: "Only false: see `shareProcessNamespace`." }),
         shareProcessNamespace: z
           .boolean()

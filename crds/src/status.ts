@@ -18,7 +18,7 @@ export const conditionReasons = {
     MembersMissing: "A primary serves; fewer members follow than are wanted.",
     ScaledToZero: "No member is wanted, and none is there; the history is in the bucket.",
     ScalingToZero: "No member is wanted, and some have not ended yet.",
-    SpecInvalid: "The spec can't be carried out; the message names the field.",
+    SpecInvalid: "The spec can't be carried out, and no member is there; the message names the field.",
   },
   PrimaryElected: {
     Elected: "One member is primary.",
@@ -49,12 +49,13 @@ export const conditionReasons = {
   },
   Degraded: {
     AsExpected: "Nothing is wrong.",
-    SpecInvalid: "The spec can't be carried out, or the API server refuses what is made of it; the message says why.",
+    SpecInvalid:
+      "The spec can't be carried out; the message names the field. Members that run go on: status, drains and the replacement of dead pods need nothing of it.",
     MemberHalted: "A member has halted and waits for a decision.",
     MemberFailing:
       "A member's pod can't be made, its containers don't start or end again and again, or it tells of trouble, such as a bucket that is out of reach.",
     ApplyRefused:
-      "An object that the spec asks for can't be made or changed: the API server refuses it, or one of that name belongs to somebody else. The message says which and why.",
+      "An object that the spec asks for can't be made or changed: the API server refuses it, or one of that name belongs to somebody else. The message says which and why. Members that run go on.",
     VolumeCantGrow:
       "Members' volumes are smaller than is wanted, and Kubernetes does not let them grow; most often the storage class lacks `allowVolumeExpansion`.",
     PurgeFailed:

@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
 import { parse } from "yaml";
 import { customResourceDefinition } from "../../crds/src/crd.js";
 import { resource, type MetaMasterCluster } from "../../crds/src/resource.js";
@@ -107,6 +108,25 @@ describe("what is wrong is refused at apply, with what to do", () => {
     ["another data", { "spec.template.spec.volumes": [{ name: "data", emptyDir: {} }] }, /member's own volume/],
     ["a volume of ours", { "spec.template.spec.volumes": [{ name: "metamaster-tmp" }] }, /are the sidecar's/],
     ["the machine's processes", { "spec.template.spec.hostPID": true }, /leave out hostPID/],
+    [
+      "the machine's network",
+      { "spec.template.spec.hostNetwork": true },
+      /template\.spec\.hostNetwork: .* leave it out/,
+    ],
+    [
+      "the sidecar's port",
+      { "spec.template.spec.containers": [{ ...container("master"), ports: [{ containerPort: 8400 }] }] },
+      /ports: Invalid value: .*containerPort 8400 is the sidecar's.* another port/,
+    ],
+    [
+      "the sidecar's port of a container before",
+      {
+        "spec.template.spec.initContainers": [
+          { ...container("first"), ports: [{ containerPort: 1 }, { containerPort: 8400, protocol: "TCP" }] },
+        ],
+      },
+      /ports: Invalid value: .*containerPort 8400 is the sidecar's.* another port/,
+    ],
     ["processes apart", { "spec.template.spec.shareProcessNamespace": false }, /leave out hostPID and share/],
     ["pods that end", { "spec.template.spec.restartPolicy": "Never" }, /must be Always/],
     ["an account of one's own", { "spec.template.spec.serviceAccountName": "me" }, /serviceAccount\.annotations/],
@@ -181,6 +201,68 @@ describe("what must not change is refused later", () => {
     await apply(variant("grows"));
     await apply(variant("grows", { "spec.volumeClaimTemplate.spec.resources.requests.storage": "100Gi" }));
   });
+});
+
+test("ports that are nobody else's are taken, written in any way", async () => {
+  const ports = [
+    { name: "rpc", containerPort: 9500, hostPort: 8400, hostIP: "10.0.0.1" },
+    { containerPort: 8400, protocol: "UDP" },
+  ];
+  const containers = [
+    { ...container("master"), ports },
+    { ...container("none"), ports: [] },
+    { ...container("null"), ports: null },
+  ];
+  const initContainers = [{ ...container("first"), ports: [{ containerPort: 1, protocol: null }] }];
+  const changes = { containers, initContainers, hostNetwork: false, tolerations: null };
+  const applied = await apply(
+    variant(
+      "ports",
+      Object.fromEntries(Object.entries(changes).map(([key, value]) => [`spec.template.spec.${key}`, value])),
+    ),
+  );
+  const [master] = resource.parse(applied).spec.template.spec.containers;
+  expect(master?.ports).toEqual(ports);
+});
+
+const definition = (rules: boolean): string =>
+  JSON.stringify(customResourceDefinition(), (key, value: unknown) =>
+    key === "x-kubernetes-validations" && !rules ? undefined : value,
+  );
+
+test("a resource that was there before a rule was is changed otherwise all the same", async () => {
+  await server.kubectl(["apply", "--server-side", "--force-conflicts", "-f", "-"], definition(false));
+  const ports = [{ name: "http", containerPort: 8400 }];
+  const old = variant("old", {
+    "spec.template.spec.hostNetwork": true,
+    "spec.template.spec.containers": [{ ...container("master"), ports }],
+  });
+  // The API server takes another definition into use a moment later.
+  for (let tries = 0; ; tries++) {
+    try {
+      await apply(old);
+      break;
+    } catch (error) {
+      if (tries === 100) throw error;
+      await sleep(100);
+    }
+  }
+  await server.kubectl(["apply", "--server-side", "--force-conflicts", "-f", "-"], definition(true));
+  await expect(
+    (async () => {
+      for (let tries = 0; tries < 100; tries++) {
+        await server.kubectl(
+          ["apply", "--dry-run=server", "-f", "-"],
+          JSON.stringify({ ...old, metadata: { name: "new" } }),
+        );
+        await sleep(100);
+      }
+    })(),
+  ).rejects.toThrow(/hostNetwork/);
+  await server.kubectl(["scale", "mmc/old", "--replicas=5"]);
+  const status = JSON.stringify({ status: { primary: "old-0" } });
+  await server.kubectl(["patch", "mmc", "old", "--subresource=status", "--type=merge", "-p", status]);
+  await server.kubectl(["patch", "mmc", "old", "--type=merge", "-p", '{"metadata":{"finalizers":[]}}']);
 });
 
 /** What the sidecar says of the configuration that the operator makes of it. */

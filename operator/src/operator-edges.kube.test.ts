@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "@jest/globals";
 import { setTimeout as sleep } from "node:timers/promises";
-import { OperatorStage } from "./testing/operator-stage.js";
+import { OperatorStage, type Json } from "./testing/operator-stage.js";
 
 let stage: OperatorStage;
 
@@ -115,6 +115,162 @@ test("a resource whose prefix another one had begins once that one is gone", asy
   );
   await stage.server.kubectl(["delete", "mmc", name]);
   await stage.until("it is begun", async () => !(await stage.none("statefulset", `${name}b`)));
+});
+
+/** Beside a node that a test can drain. */
+async function drainable(): Promise<string> {
+  const node = `${stage.name}-node`;
+  await stage.server.kubectl(
+    ["apply", "-f", "-"],
+    JSON.stringify({ apiVersion: "v1", kind: "Node", metadata: { name: node } }),
+  );
+  await stage.until("the StatefulSet is there", async () => !(await stage.none("statefulset")));
+  for (const ordinal of [0, 1, 2]) {
+    stage.pods.be(ordinal, ordinal === 0 ? "Primary" : "Standby", 9);
+    await stage.pods.make(ordinal, "r1", ordinal === 0 ? node : undefined);
+  }
+  await stage.seen("r1");
+  await stage.until("it is ready", async () => (await stage.condition("Ready")).startsWith("True AllMembersReady"));
+  return node;
+}
+
+const switchedTo = async (ordinal: number): Promise<boolean> =>
+  JSON.stringify(await stage.get("pod", `${stage.name}-0`)).includes(
+    `"metamaster.io/switchover-to":"${stage.name}-${ordinal}"`,
+  );
+
+test("a spec that becomes invalid: nothing is made of it, and what runs is looked after until it is mended", async () => {
+  const { name, server } = stage;
+  const url = `s3://my-bucket/default/${name}`;
+  const of = (endpoint: string): Json => ({ bucket: { url, endpoint: `http://${endpoint}:9000` } });
+  await stage.apply({ ...of("one"), replicas: 0 }, `${name}a`);
+  // Times of creation are whole seconds.
+  await sleep(1100);
+  await stage.apply(of("two"));
+  const node = await drainable();
+  const made = async (): Promise<readonly unknown[]> =>
+    await Promise.all(
+      [stage.get("statefulset"), stage.get("configmap")].map(async (each) => {
+        const { spec, data } = await each;
+        return spec ?? data;
+      }),
+    );
+  const before = await made();
+  await stage.apply({
+    ...of("one"),
+    ...stage.template({ image: "another" }),
+    replicas: 5,
+    switchover: { target: `${name}-2` },
+  });
+  await stage.until("it is told", async () =>
+    (await stage.condition("Degraded")).startsWith(`True SpecInvalid spec.bucket.url ${url} is, holds`),
+  );
+  expect(await stage.condition("Ready")).toMatch(/^True AllMembersReady/);
+  expect(await stage.condition("Progressing")).toMatch(/^False Stable Nothing is changed/);
+  await server.kubectl(["delete", "pdb", `${name}-primary`]);
+  await stage.until("the budget is back", async () => !(await stage.none("pdb", `${name}-primary`)));
+  await server.kubectl(["cordon", node]);
+  await stage.until("another is to be primary", async () => await switchedTo(1));
+  stage.pods.be(0, "Standby", 9, 2);
+  stage.pods.be(1, "Primary", 9, 2);
+  await stage.until("the status tells", async () =>
+    (await stage.condition("PrimaryElected")).includes(`${name}-1 is primary of epoch 2`),
+  );
+  await stage.seen("r2");
+  await sleep(3000);
+  expect(await stage.none("pod", `${name}-2`)).toBe(false);
+  stage.pods.be(2, "Syncing", 9);
+  await stage.until("who is of no use is replaced", async () => await stage.none("pod", `${name}-2`));
+  expect(await made()).toEqual(before);
+  await sleep(1500);
+  const { writes } = stage.operator.writer;
+  await sleep(4000);
+  expect(stage.operator.writer.writes).toBe(writes);
+  const reasons = await server.kubectl([
+    "get",
+    "events",
+    "--field-selector",
+    `involvedObject.name=${name}`,
+    "-o",
+    "jsonpath={.items[*].reason}",
+  ]);
+  expect(reasons.split(" ").filter((each) => each === "SpecInvalid")).toHaveLength(1);
+  await stage.patch("mmc", { spec: { ...of("two"), switchover: null } });
+  await stage.until("it is scaled", async () => JSON.stringify(await made()).includes('"replicas":5'));
+  expect(await stage.condition("Degraded")).not.toContain("SpecInvalid");
+});
+
+test("a template that is refused while members run: a drained node's primary hands over, the refusal is told once and asked for ever less often", async () => {
+  const { name, server } = stage;
+  await stage.apply();
+  const node = await drainable();
+  const configuration = async (): Promise<unknown> => (await stage.get("configmap"))["data"];
+  const before = await configuration();
+  await stage.apply({ ...stage.template({}, { volums: [] }), dataDirectory: "/elsewhere" });
+  await stage.until("it is told", async () => (await stage.condition("Degraded")).startsWith("True ApplyRefused"));
+  expect(await configuration()).toEqual(before);
+  await server.kubectl(["cordon", node]);
+  await stage.until("another is to be primary", async () => await switchedTo(1));
+  expect(await stage.condition("Progressing")).toMatch(new RegExp(`^True SwitchingOver To ${name}-1`));
+  await sleep(4000);
+  const { writes } = stage.operator.writer;
+  await sleep(10_000);
+  expect(stage.operator.writer.writes - writes).toBeLessThan(20);
+  const reasons = await server.kubectl([
+    "get",
+    "events",
+    "--field-selector",
+    `involvedObject.name=${name}`,
+    "-o",
+    "jsonpath={.items[*].reason}",
+  ]);
+  expect(reasons.split(" ").filter((each) => each === "ApplyRefused")).toHaveLength(1);
+  await stage.apply(stage.template({ image: "another" }));
+  await stage.until("it is applied at once", async () =>
+    JSON.stringify(await stage.get("statefulset")).includes('"image":"another"'),
+  );
+});
+
+test("a switchover that is refused again and again is told once, and once more for another reason", async () => {
+  const { name, server } = stage;
+  await stage.apply({ switchover: { target: `${name}-1` } });
+  await stage.running(2);
+  const refuse = async (why: string): Promise<void> => {
+    await stage.until("it is asked for", async () => await switchedTo(1));
+    await server.kubectl([
+      "annotate",
+      "pod",
+      `${name}-0`,
+      "metamaster.io/switchover-to-",
+      `metamaster.io/switchover-refused=${why}`,
+    ]);
+  };
+  const told = async (): Promise<string[]> => {
+    const all = await server.kubectl([
+      "get",
+      "events",
+      "-o",
+      `jsonpath={range .items[?(@.involvedObject.name=="${name}")]}{.reason} {.message}|{end}`,
+    ]);
+    return all.split("|").filter((each) => each.startsWith("Switchover"));
+  };
+  const asked = `Switchover switchover to ${name}-1: the spec asks for it`;
+  const no = `SwitchoverRefused the switchover to ${name}-1 was refused, it will be asked for again:`;
+  await refuse("no");
+  await stage.until("it is told", async () => (await told()).length === 2);
+  expect(await stage.condition("Progressing")).toMatch(/^True SwitchingOver .*was refused.*: no$/);
+  const { resourceVersion } = (await stage.get("mmc"))["metadata"] as { resourceVersion: string };
+  await sleep(20_000);
+  await refuse("no");
+  await sleep(5000);
+  // Times of events are whole seconds.
+  expect((await told()).toSorted()).toEqual([asked, `${no} no`].toSorted());
+  expect((await stage.get("mmc"))["metadata"]).toMatchObject({ resourceVersion });
+  await sleep(15_000);
+  await refuse("never");
+  await stage.until("the other reason is told", async () => (await told()).length === 3);
+  expect((await told()).toSorted()).toEqual([asked, `${no} never`, `${no} no`].toSorted());
+  expect(await stage.condition("Progressing")).toMatch(/: never$/);
 });
 
 test("deleted with its namespace: what no Job can empty any more is told, and ends with Retain", async () => {

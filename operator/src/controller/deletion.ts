@@ -15,7 +15,7 @@ import {
   purgeNeeds,
 } from "../objects/purge-job.js";
 import { failureOf, lastError } from "./failure.js";
-import { invalidOf } from "./invalid.js";
+import { invalidPrefix } from "./invalid.js";
 
 export interface DeletionComponents {
   readonly store: Pick<Store, "get" | "of" | "all">;
@@ -59,7 +59,7 @@ export async function deleteStep(
     finished: step.do === "Finish",
     purged: found.facts.policy === "Delete",
     kept: shared
-      ? `${cluster.spec.bucket.url} is not emptied: another resource uses it, or the spec is not valid.`
+      ? `${cluster.spec.bucket.url} is not emptied: another resource uses it, or spec.bootstrap.from lies in it.`
       : undefined,
     why: whyOf(step, cluster),
     failure:
@@ -134,7 +134,9 @@ function factsOf(cluster: MetaMasterCluster, { store, image }: DeletionComponent
 
 /** Never what another resource, that was there first, uses. */
 function mayPurge(cluster: MetaMasterCluster, store: DeletionComponents["store"]): boolean {
-  return cluster.spec.deletionPolicy === "Delete" && invalidOf(cluster, store.all("MetaMasterCluster")) === undefined;
+  return (
+    cluster.spec.deletionPolicy === "Delete" && invalidPrefix(cluster, store.all("MetaMasterCluster")) === undefined
+  );
 }
 
 /** By its uid: whoever makes a resource from another one's copy has purged nothing. */

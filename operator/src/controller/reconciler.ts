@@ -1,7 +1,5 @@
 import { resource, type MetaMasterCluster, type Status } from "../../../crds/src/index.js";
-import { nextAction } from "../decisions/next-action.js";
-import { pendingSwitchover } from "../decisions/declared.js";
-import { nothing, wait, type Action } from "../decisions/members.js";
+import { nothing, type Action } from "../decisions/members.js";
 import { field, list, number, text, type LiveObject } from "../kube/objects.js";
 import type { EventReader } from "../kube/events.js";
 import type { Store } from "../kube/store.js";
@@ -10,15 +8,20 @@ import type { Writer } from "../kube/writer.js";
 import type { Logger } from "../log.js";
 import { desiredObjects } from "../objects/desired.js";
 import { FINALIZER, manifestOf, namespaceOf, REFUSED_ANNOTATION, SWITCHOVER_ANNOTATION } from "../objects/names.js";
-import { keptRendering, outdatedSidecar, type Rendering } from "../objects/rendering.js";
+import { disruptionBudget } from "../objects/network.js";
+import { keptRendering, outdatedSidecar, restartedAt, type Rendering } from "../objects/rendering.js";
+import { decide, decideStanding } from "./decide.js";
 import { deleteStep, type DeletionProgress } from "./deletion.js";
 import { invalidOf } from "./invalid.js";
 import { LagClock } from "./lag.js";
 import { MissingPods } from "./missing-pods.js";
 import { primaryChange } from "./primary-change.js";
 import { observe, primaryAmong, type AskMember, type Observed } from "./observe.js";
+import { RefusedPause } from "./refused-pause.js";
 import { changeOf, SLOTS_EVERY_MS } from "./significant.js";
-import { secondsOf, statusOf, type Situation } from "./status.js";
+import { statusOf, type Situation } from "./status.js";
+import { SwitchoverRefusals, type Asked } from "./switchover-refusals.js";
+import { Teller, type Told } from "./teller.js";
 import { claimsToGrow, VolumeGrowth } from "./volumes.js";
 import type { Again } from "./work-queue.js";
 
@@ -45,26 +48,36 @@ interface Memory {
   readonly lag: LagClock;
   readonly missing: MissingPods;
   readonly volumes: VolumeGrowth;
+  readonly switchovers: SwitchoverRefusals;
+  /** Of the spec's objects. */
+  readonly refused: RefusedPause;
+  /** Of the budget, while the spec can't be carried out. */
+  readonly budgetRefused: RefusedPause;
+  readonly told: Told;
   /** As it was told last. */
   missingTold: string | undefined;
   statusMs: number;
-  /** Since when a switchover has been refused. */
-  refusedMs: number | undefined;
-  /** Of the last thing that was done or waited for, so that it is told once. */
-  told: string;
 }
 
-const REFUSED_AGAIN_MS = 30_000;
+/** One look at a resource and what belongs to it. */
+interface Look {
+  readonly cluster: MetaMasterCluster;
+  readonly members: readonly Observed[];
+  readonly set: LiveObject | undefined;
+  readonly memory: Memory;
+}
 
 /** Brings one cluster a step further each time it is called, and its status up to date. */
 export class Reconciler {
   readonly #settings: ReconcilerSettings;
   readonly #components: ReconcilerComponents;
+  readonly #teller: Teller;
   readonly #memories = new Map<string, Memory>();
 
   constructor(settings: ReconcilerSettings, components: ReconcilerComponents) {
     this.#settings = settings;
     this.#components = components;
+    this.#teller = new Teller(components.writer, components.logger);
   }
 
   async reconcile(key: string): Promise<Again> {
@@ -96,40 +109,83 @@ export class Reconciler {
       missing: new MissingPods(this.#components.events, this.#components),
       missingTold: undefined,
       volumes: new VolumeGrowth(),
+      switchovers: new SwitchoverRefusals(),
+      refused: new RefusedPause(),
+      budgetRefused: new RefusedPause(),
       statusMs: -Infinity,
-      refusedMs: undefined,
-      told: "",
+      told: { action: "", wrong: "" },
     };
     this.#memories.set(key, memory);
     return memory;
   }
 
   async #bring(cluster: MetaMasterCluster, memory: Memory): Promise<Again> {
-    const { store, ask } = this.#components;
+    const { store, ask, monotonicMs } = this.#components;
     const members = await observe(cluster, store, memory.lag, ask);
-    const invalid = invalidOf(cluster, store.all("MetaMasterCluster"));
-    if (invalid !== undefined) {
-      await this.#tell(memory, cluster, { do: "Wait", why: invalid }, "SpecInvalid");
-      await this.#status(memory, { cluster, members, action: nothing, invalid });
-      // Who has the prefix may go.
-      return this.#settings.steadyMs;
-    }
-    await this.#finalizer(cluster);
     const set = store.get("StatefulSet", cluster.metadata.name, namespaceOf(cluster));
+    const look: Look = { cluster, members, set, memory };
+    const invalid = invalidOf(cluster, store.all("MetaMasterCluster"));
+    if (invalid !== undefined) return await this.#stand(look, { invalid });
+    const asked = `${cluster.metadata.generation ?? ""} ${restartedAt(cluster.metadata) ?? ""}`;
+    const heldBack = memory.refused.heldBack(asked, monotonicMs());
+    if (heldBack !== undefined) return await this.#stand(look, { refused: heldBack });
+    await this.#finalizer(cluster);
     const decided = set === undefined ? nothing : decide(cluster, members, set);
-    const action = await this.#unlessRefused(cluster, members, decided, memory);
     const kept = keptRendering(cluster, set, members.length);
-    const wrote = await this.#apply(cluster, set, action, kept).catch(async (error: unknown) => {
-      if (error instanceof Refused) await this.#refused(memory, { cluster, members, action, refused: error.message });
-      throw error;
-    });
+    let wrote: boolean;
+    try {
+      wrote = await this.#apply(cluster, set, decided, kept);
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      memory.refused.refused(asked, error.message, monotonicMs());
+      return await this.#stand(look, { refused: error.message });
+    }
+    memory.refused.taken();
+    memory.told.wrong = "";
+    const { action, shown } = await this.#unlessRefused(look, decided);
     // What is there is not yet what is wished: the decision may be another one then.
-    if (!wrote || action.do === "SetReplicas") await this.#carryOut(cluster, members, action, memory);
+    if (!wrote || action.do === "SetReplicas") await this.#carryOut(look, action);
     const cantGrow = await this.#growVolumes(cluster, memory);
     const outdated = kept && outdatedSidecar(cluster, kept, this.#settings.image);
     const missing = await this.#missing(cluster, set, members, memory);
-    await this.#status(memory, { cluster, members, action, invalid, outdated, missing, cantGrow });
+    await this.#status(memory, { cluster, members, action: shown, invalid, outdated, missing, cantGrow });
     return this.#again(cluster, members, wrote ? { do: "Wait", why: "" } : action);
+  }
+
+  /** Somebody has to change something, and nothing is made of the spec until then. What is there goes on: it is looked after by what it is. */
+  async #stand(
+    look: Look,
+    wrong: { readonly invalid: string } | { readonly invalid?: undefined; readonly refused: string },
+  ): Promise<Again> {
+    const { cluster, members, set, memory } = look;
+    const { steadyMs } = this.#settings;
+    if (wrong.invalid === undefined) await this.#teller.wrong(memory.told, cluster, "ApplyRefused", wrong.refused);
+    else await this.#teller.wrong(memory.told, cluster, "SpecInvalid", wrong.invalid);
+    if (set !== undefined) await this.#keepBudget(cluster, memory);
+    const { action, shown } = await this.#unlessRefused(look, decideStanding(cluster, members, set));
+    await this.#carryOut(look, action);
+    const missing = await this.#missing(cluster, set, members, memory);
+    const wanted = number(set, "spec", "replicas");
+    await this.#status(memory, { cluster, members, action: shown, invalid: undefined, ...wrong, missing, wanted });
+    // Nothing tells when what stands in its way is gone, such as the resource that has the prefix.
+    const again = members.length === 0 ? steadyMs : (this.#again(cluster, members, action) ?? steadyMs);
+    return Math.min(again, memory.refused.leftMs(this.#components.monotonicMs()));
+  }
+
+  /** It is made of the name alone, and without it a drain ends a primary before another one is there. */
+  async #keepBudget(cluster: MetaMasterCluster, { budgetRefused }: Memory): Promise<void> {
+    const { store, writer, monotonicMs } = this.#components;
+    const manifest = disruptionBudget(cluster);
+    const { kind, metadata } = manifest;
+    if (budgetRefused.heldBack(metadata.name, monotonicMs()) !== undefined) return;
+    try {
+      await writer.apply(manifest, store.get(kind, metadata.name, metadata.namespace));
+      budgetRefused.taken();
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      budgetRefused.refused(metadata.name, error.message, monotonicMs());
+      await this.#teller.event(cluster, "Warning", "ApplyRefused", error.message);
+    }
   }
 
   #again(cluster: MetaMasterCluster, members: readonly Observed[], action: Action): Again {
@@ -161,14 +217,18 @@ export class Reconciler {
     const replicas = action.do === "SetReplicas" ? action.replicas : current;
     const templates = set === undefined ? undefined : list(set, "spec", "volumeClaimTemplates").map(withoutStatus);
     const { image, clusterRoleBindings } = this.#settings;
-    let wrote = false;
-    for (const manifest of desiredObjects(cluster, {
+    const manifests = desiredObjects(cluster, {
       image,
       kept,
       clusterRoleBindings,
       replicas,
       volumeClaimTemplates: templates,
-    })) {
+    });
+    // It is the one that is refused for what people write, and the last: a pod of the template that stays must not find the configuration of another one.
+    for (const manifest of manifests)
+      if (set !== undefined && manifest.kind === "StatefulSet") await writer.check(manifest, set);
+    let wrote = false;
+    for (const manifest of manifests) {
       const { kind, metadata } = manifest;
       const live = store.get(kind, metadata.name, metadata.namespace);
       if (!(await writer.apply(manifest, live))) continue;
@@ -178,83 +238,56 @@ export class Reconciler {
     return wrote;
   }
 
-  /** Somebody has to change something: told where a person looks. It is tried again all the same. */
-  async #refused(
-    memory: Memory,
-    situation: Pick<Situation, "cluster" | "members" | "action"> & { readonly refused: string },
-  ): Promise<void> {
-    await this.#tell(memory, situation.cluster, { do: "Wait", why: situation.refused }, "ApplyRefused");
-    await this.#status(memory, { ...situation, invalid: undefined });
-  }
-
-  async #carryOut(
-    cluster: MetaMasterCluster,
-    members: readonly Observed[],
-    action: Action,
-    memory: Memory,
-  ): Promise<void> {
+  async #carryOut(look: Look, action: Action): Promise<void> {
+    const { cluster, members, memory } = look;
     const { writer } = this.#components;
     switch (action.do) {
       case "Nothing":
-        memory.told = "";
+        memory.told.action = "";
         return;
       case "Wait":
         // Somebody waits for a drain: kubectl only says that the pod's budget does not allow it.
         if (members.some(({ member }) => member.role === "Primary" && member.cordoned))
-          await this.#tell(memory, cluster, action, "DrainWaits");
+          await this.#teller.action(memory.told, cluster, action, "DrainWaits");
         return;
       case "SetReplicas":
-        await this.#tell(memory, cluster, action, "Scaling");
+        await this.#teller.action(memory.told, cluster, action, "Scaling");
         return;
       case "DeletePod": {
         const pod = members.find(({ member }) => member.name === action.pod)?.pod;
         if (pod === undefined) return;
-        await this.#tell(memory, cluster, action, "PodReplaced", pod);
+        await this.#teller.action(memory.told, cluster, action, "PodReplaced", pod);
         await writer.remove(manifestOf(pod), text(pod, "metadata", "uid"));
         return;
       }
       case "Switchover":
-        await this.#switchOver(cluster, members, action, memory);
+        await this.#switchOver(look, action);
     }
   }
 
   /** What the primary's sidecar refused it is asked for again, but not at once. */
-  async #unlessRefused(
-    cluster: MetaMasterCluster,
-    members: readonly Observed[],
-    action: Action,
-    memory: Memory,
-  ): Promise<Action> {
-    const primary = action.do === "Switchover" ? primaryAmong(members)?.pod : undefined;
+  async #unlessRefused({ cluster, members, memory }: Look, decided: Action): Promise<Asked> {
+    const primary = decided.do === "Switchover" ? primaryAmong(members)?.pod : undefined;
     const refused = text(primary, "metadata", "annotations", REFUSED_ANNOTATION);
-    if (action.do !== "Switchover" || refused === undefined) {
-      memory.refusedMs = undefined;
-      return action;
-    }
-    const nowMs = this.#components.monotonicMs();
-    memory.refusedMs ??= nowMs;
-    if (nowMs - memory.refusedMs >= REFUSED_AGAIN_MS) return action;
-    const held = wait(`the switchover to ${action.target} was refused, it will be asked for again: ${refused}`);
-    if (held.do === "Wait") await this.#tell(memory, cluster, held, "SwitchoverRefused");
-    return held;
+    const asked = memory.switchovers.look(decided, refused, this.#components.monotonicMs());
+    if (asked.isNews && asked.shown.do === "Wait")
+      await this.#teller.action(memory.told, cluster, asked.shown, "SwitchoverRefused");
+    return asked;
   }
 
   /** The primary's sidecar does it; what it can't do it answers on its pod. */
-  async #switchOver(
-    cluster: MetaMasterCluster,
-    members: readonly Observed[],
-    action: Extract<Action, { do: "Switchover" }>,
-    memory: Memory,
-  ): Promise<void> {
+  async #switchOver({ cluster, members, memory }: Look, action: Extract<Action, { do: "Switchover" }>): Promise<void> {
     const primary = primaryAmong(members)?.pod;
     if (primary === undefined) return;
     const annotations = field(primary, "metadata", "annotations");
     if (text(annotations, SWITCHOVER_ANNOTATION) === action.target) return;
-    await this.#tell(memory, cluster, action, "Switchover", primary);
+    const { switchovers, told } = memory;
+    if (!switchovers.isKnown()) await this.#teller.action(told, cluster, action, "Switchover", primary);
     const change = { [SWITCHOVER_ANNOTATION]: action.target, [REFUSED_ANNOTATION]: null };
     await this.#components.writer.patch(manifestOf(primary), {
       metadata: { uid: text(primary, "metadata", "uid"), annotations: change },
     });
+    switchovers.asked(this.#components.monotonicMs());
   }
 
   /** Why volumes can't grow, as far as is known. What was refused is tried again now and then, or once another size is asked for: a class may be changed. */
@@ -273,8 +306,8 @@ export class Reconciler {
       const isNews = volumes.asked(name, { storage, why, atMs: monotonicMs() });
       if (!isNews) continue;
       if (why === undefined)
-        await this.#event(cluster, "Normal", "VolumeGrows", `${name} is asked to grow to ${storage}`);
-      else await this.#event(cluster, "Warning", "VolumeCantGrow", `${name} can't grow to ${storage}: ${why}`);
+        await this.#teller.event(cluster, "Normal", "VolumeGrows", `${name} is asked to grow to ${storage}`);
+      else await this.#teller.event(cluster, "Warning", "VolumeCantGrow", `${name} can't grow to ${storage}: ${why}`);
     }
     return volumes.trouble;
   }
@@ -303,7 +336,8 @@ export class Reconciler {
       this.#components.logger.warn({ err: error }, "why pods are missing could not be looked up");
       return memory.missingTold;
     }
-    if (why !== undefined && why !== memory.missingTold) await this.#event(cluster, "Warning", "PodsRefused", why);
+    if (why !== undefined && why !== memory.missingTold)
+      await this.#teller.event(cluster, "Warning", "PodsRefused", why);
     memory.missingTold = why;
     return why;
   }
@@ -318,7 +352,7 @@ export class Reconciler {
     memory.statusMs = nowMs;
     await writer.status(cluster, status);
     const moved = primaryChange(cluster.status, status);
-    if (moved !== undefined) await this.#event(cluster, moved.type, moved.reason, moved.message);
+    if (moved !== undefined) await this.#teller.event(cluster, moved.type, moved.reason, moved.message);
   }
 
   async #delete(cluster: MetaMasterCluster, memory: Memory): Promise<Again> {
@@ -349,72 +383,8 @@ export class Reconciler {
   async #tellDeletion(memory: Memory, cluster: MetaMasterCluster, { failure, kept }: DeletionProgress): Promise<void> {
     const why = failure ?? kept;
     if (why === undefined) return;
-    await this.#tell(memory, cluster, { do: "Wait", why }, failure === undefined ? "BucketKept" : "PurgeFailed");
+    await this.#teller.wrong(memory.told, cluster, failure === undefined ? "BucketKept" : "PurgeFailed", why);
   }
-
-  /** Once for as long as it is the same; to the pod, too, with which it is done. */
-  async #tell(
-    memory: Memory,
-    cluster: MetaMasterCluster,
-    action: Exclude<Action, { do: "Nothing" }>,
-    reason: string,
-    pod?: LiveObject,
-  ): Promise<void> {
-    const what = describeAction(action);
-    if (memory.told === what) return;
-    memory.told = what;
-    this.#components.logger.info({ namespace: namespaceOf(cluster), name: cluster.metadata.name }, what);
-    const type = action.do === "Wait" ? "Warning" : "Normal";
-    await this.#event(cluster, type, reason, what);
-    if (pod !== undefined) await this.#event(aboutOf(pod), type, reason, what);
-  }
-
-  async #event(
-    about: Parameters<Writer["event"]>[0],
-    type: "Normal" | "Warning",
-    reason: string,
-    message: string,
-  ): Promise<void> {
-    const { writer, logger } = this.#components;
-    try {
-      await writer.event(about, { type, reason, message });
-    } catch (error) {
-      logger.warn({ err: error, reason }, `an event could not be written: ${message}`);
-    }
-  }
-}
-
-function decide(cluster: MetaMasterCluster, members: readonly Observed[], set: LiveObject): Action {
-  const { replicas, update, checkpoint } = cluster.spec;
-  const switchover = pendingSwitchover(cluster.spec.switchover, cluster.status?.switchover);
-  const current = number(set, "spec", "replicas") ?? replicas;
-  // What the StatefulSet's controller has not seen yet it has no revision for.
-  const seen = number(set, "status", "observedGeneration") === number(set, "metadata", "generation");
-  const revision = text(set, "status", "updateRevision") ?? "";
-  return nextAction(
-    members.map(({ member }) => member),
-    current,
-    {
-      switchover: switchover && { target: switchover.target, maxLagSeconds: secondsOf(switchover.maxLag) },
-      replicas,
-      revision,
-      policy: seen && revision !== "" ? update.policy : "OnDelete",
-      maxLagSeconds: secondsOf(checkpoint.interval),
-    },
-  );
-}
-
-function describeAction(action: Exclude<Action, { do: "Nothing" }>): string {
-  if (action.do === "Wait") return action.why;
-  if (action.do === "Switchover") return `switchover to ${action.target}: ${action.why}`;
-  if (action.do === "DeletePod") return `pod ${action.pod} is replaced: ${action.why}`;
-  return `scaled to ${action.replicas}: ${action.why}`;
-}
-
-function aboutOf(object: LiveObject): Parameters<Writer["event"]>[0] {
-  const manifest = manifestOf(object);
-  const uid = text(object, "metadata", "uid");
-  return uid === undefined ? manifest : { ...manifest, metadata: { ...manifest.metadata, uid } };
 }
 
 /** Makes a patch conditional: lists are replaced as a whole. */

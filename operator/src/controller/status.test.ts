@@ -194,6 +194,62 @@ test("scaled to none: ready once all have ended, and a failover before is no mat
   expect(told([])).toEqual(["Ready True ScaledToZero", "Degraded False AsExpected"]);
 });
 
+const wrongSpec = "spec.bucket.url is another one's.";
+
+test.each<[string, readonly Observed[], Action, object, object]>([
+  [
+    "all members are well",
+    [member(0, "Primary"), member(1, "Standby")],
+    nothing,
+    { invalid: wrongSpec },
+    { Ready: "True AllMembersReady", Degraded: "True SpecInvalid", Progressing: "False Stable" },
+  ],
+  [
+    "more members are asked for",
+    [member(0, "Primary"), member(1, "Standby")],
+    nothing,
+    { invalid: undefined, refused: wrongSpec, wanted: 2, replicas: 5 },
+    { Ready: "True AllMembersReady", Replicating: "True Following", Degraded: "True ApplyRefused" },
+  ],
+  [
+    "none is asked for",
+    [member(0, "Primary"), member(1, "Syncing")],
+    nothing,
+    { invalid: wrongSpec, wanted: 2, replicas: 0 },
+    { Ready: "False MembersMissing", Replicating: "False NoStandby", Progressing: "False Stable" },
+  ],
+  [
+    "the primary's node is drained",
+    [member(0, "Primary"), member(1, "Standby")],
+    { do: "Switchover", target: "meta-1", why: "the node of meta-0 is cordoned" },
+    { invalid: wrongSpec },
+    { Progressing: "True SwitchingOver", Degraded: "True SpecInvalid" },
+  ],
+  [
+    "one is replaced",
+    [member(0, "Primary"), member(1, "Syncing")],
+    { do: "DeletePod", pod: "meta-1", why: "it is Syncing" },
+    { invalid: undefined, refused: wrongSpec },
+    { Progressing: "True Updating", Degraded: "True ApplyRefused" },
+  ],
+  [
+    "nothing runs",
+    [],
+    nothing,
+    { invalid: wrongSpec },
+    { Ready: "False SpecInvalid", Degraded: "True SpecInvalid", Progressing: "False Stable" },
+  ],
+])("a spec that can't be carried out while members are there: %s", (_what, members, action, more, expected) => {
+  const { replicas = 2, ...wrong } = more as { replicas?: number; invalid: string | undefined };
+  const of = { ...cluster, spec: { ...cluster.spec, replicas } };
+  const status = statusOf({ cluster: of, members, action, nowMs: 0, ...wrong });
+  const is = Object.fromEntries((status.conditions ?? []).map((each) => [each.type, `${each.status} ${each.reason}`]));
+  expect(is).toMatchObject(expected);
+  const told = status.conditions?.find(({ type }) => type === "Degraded")?.message;
+  const goesOn = " The members that run go on, and are looked after; what is new in the spec waits.";
+  expect(told).toBe(`${wrongSpec}${members.length === 0 ? "" : goesOn}`);
+});
+
 test("a primary that alone is cut off from the bucket: who reaches it, and what to do", () => {
   const cut = { ...member(0, "Primary", { bucketTrouble: away }), pod: { spec: { nodeName: "n-1" } } };
   const told = message("BucketReachable", [cut, member(1, "Standby"), member(2, "Standby", { trouble: full })], 3);

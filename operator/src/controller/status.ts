@@ -20,6 +20,8 @@ export interface Situation {
   readonly cluster: MetaMasterCluster;
   readonly members: readonly Observed[];
   readonly action: Action;
+  /** Members there should be, where that is not what the spec asks for: it can't be carried out, and as many as there were go on. */
+  readonly wanted?: number | undefined;
   /** Of the spec, found by the operator: names the field. */
   readonly invalid: string | undefined;
   /** An object that the spec asks for can't be made or changed: which, and why. */
@@ -37,6 +39,7 @@ export interface Situation {
 
 const FAILOVER_RECENT_MS = 5 * 60_000;
 const MESSAGE_MAX = 1024;
+const GOES_ON = "The members that run go on, and are looked after; what is new in the spec waits.";
 
 /** The whole status as it should be now; times of conditions that did not change are kept. */
 export function statusOf(situation: Situation): Status {
@@ -122,11 +125,11 @@ function verdictsOf(situation: Situation, primary: Observed | undefined): Verdic
 }
 
 function ready(situation: Situation, primary: Observed | undefined): Verdict<"Ready"> {
-  const { cluster, members, invalid, refused } = situation;
-  const wanted = cluster.spec.replicas;
-  // What runs goes on, whatever is refused now.
-  const wrong = invalid ?? (members.length === 0 ? refused : undefined);
-  if (wrong !== undefined) return { status: "False", reason: "SpecInvalid", message: wrong };
+  const { members, invalid, refused } = situation;
+  const wanted = wantedOf(situation);
+  const wrong = invalid ?? refused;
+  // What runs goes on, whatever is wrong with the spec by now.
+  if (wrong !== undefined && members.length === 0) return { status: "False", reason: "SpecInvalid", message: wrong };
   if (wanted === 0 && members.length === 0)
     return { status: "True", reason: "ScaledToZero", message: "No member is wanted; the history is in the bucket." };
   if (wanted === 0) {
@@ -148,6 +151,10 @@ function ready(situation: Situation, primary: Observed | undefined): Verdict<"Re
     reason: "MembersMissing",
     message: `${count} of ${wanted} members are ready. ${why}`.trim(),
   };
+}
+
+function wantedOf({ cluster, wanted }: Situation): number {
+  return wanted ?? cluster.spec.replicas;
 }
 
 function describe(each: Observed): string {
@@ -187,8 +194,8 @@ function isTroubled({ pod, document, failing }: Observed): boolean {
 }
 
 function primaryElected(situation: Situation, primary: Observed | undefined): Verdict<"PrimaryElected"> {
-  const { cluster, members } = situation;
-  if (cluster.spec.replicas === 0 && members.length === 0)
+  const { members } = situation;
+  if (wantedOf(situation) === 0 && members.length === 0)
     return { status: "False", reason: "ScaledToZero", message: "No member is wanted." };
   if (primary !== undefined) {
     return {
@@ -202,13 +209,14 @@ function primaryElected(situation: Situation, primary: Observed | undefined): Ve
   return { status: "False", reason: electing ? "Electing" : "NoCandidate", message };
 }
 
-function replicating({ cluster, members }: Situation, primary: Observed | undefined): Verdict<"Replicating"> {
+function replicating(situation: Situation, primary: Observed | undefined): Verdict<"Replicating"> {
   if (primary === undefined) return { status: "False", reason: "NoPrimary", message: "Nobody is primary." };
+  const { cluster, members } = situation;
   const trouble = primary.document?.ship?.trouble ?? primary.document?.bucketTrouble;
   if (trouble !== undefined)
     return { status: "False", reason: "NotShipping", message: `${primary.member.name}: ${trouble}` };
   const standbys = members.filter(({ member }) => member.role === "Standby");
-  const wanted = Math.max(0, cluster.spec.replicas - 1);
+  const wanted = Math.max(0, wantedOf(situation) - 1);
   if (standbys.length === 0 && wanted > 0) {
     return { status: "False", reason: "NoStandby", message: whyNoStandby(primary, members) };
   }
@@ -252,10 +260,13 @@ function progressing({
   const why = action.do === "Nothing" ? "" : action.why;
   if (cluster.metadata.deletionTimestamp !== undefined)
     return { status: "True", reason: "Deleting", message: deletion?.why ?? "The resource is being deleted." };
-  if ((invalid ?? refused) !== undefined)
-    return { status: "False", reason: "Stable", message: "Nothing is changed: the spec can't be carried out." };
   if (action.do === "Switchover")
     return { status: "True", reason: "SwitchingOver", message: `To ${action.target}: ${why}` };
+  if ((invalid ?? refused) !== undefined) {
+    if (action.do === "DeletePod") return { status: "True", reason: "Updating", message: why };
+    const also = why === "" ? "" : ` ${why}`;
+    return { status: "False", reason: "Stable", message: `Nothing is changed: the spec can't be carried out.${also}` };
+  }
   const declared = pendingSwitchover(cluster.spec.switchover, cluster.status?.switchover)?.target;
   if (action.do === "Wait" && declared !== undefined && primaryAmong(members)?.member.name !== declared)
     return { status: "True", reason: "SwitchingOver", message: why };
@@ -275,8 +286,9 @@ function progressing({
 function degraded(situation: Situation): Verdict<"Degraded"> {
   const { cluster, members, nowMs, invalid, refused, cantGrow, deletion } = situation;
   if (deletion?.failure !== undefined) return { status: "True", reason: "PurgeFailed", message: deletion.failure };
-  if (invalid !== undefined) return { status: "True", reason: "SpecInvalid", message: invalid };
-  if (refused !== undefined) return { status: "True", reason: "ApplyRefused", message: refused };
+  const goesOn = members.length === 0 ? "" : ` ${GOES_ON}`;
+  if (invalid !== undefined) return { status: "True", reason: "SpecInvalid", message: `${invalid}${goesOn}` };
+  if (refused !== undefined) return { status: "True", reason: "ApplyRefused", message: `${refused}${goesOn}` };
   const halted = members.find(({ member }) => member.role === "Halted");
   if (halted !== undefined) return { status: "True", reason: "MemberHalted", message: describe(halted) };
   const failing = members.find(isTroubled);

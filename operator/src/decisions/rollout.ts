@@ -6,7 +6,8 @@ export interface RolloutWish {
   readonly current: number;
   /** What every pod should be made from. */
   readonly revision: string;
-  readonly policy: "StandbysFirst" | "OnDelete";
+  /** `BrokenOnly`: whoever is well stays as it is. */
+  readonly policy: "StandbysFirst" | "OnDelete" | "BrokenOnly";
   readonly maxLagSeconds: number;
 }
 
@@ -22,6 +23,7 @@ export function rollout(members: readonly Member[], { current, revision, policy,
   if (broken !== undefined) {
     return { do: "DeletePod", pod: broken.name, why: `it is ${broken.role}, and of the template before` };
   }
+  if (policy === "BrokenOnly") return nothing;
   const late = members.find((member) => member !== primary && !follows(member));
   if (late !== undefined) {
     const is = late.role === "Unknown" ? "does not answer the operator" : `is ${late.role}`;

@@ -34,25 +34,40 @@ export class Writer {
 
   /** Server-side apply, unless `live` has it all. True: something is another now. `Refused`: it can't be, or it is not ours. */
   async apply(manifest: KubeManifest, live: LiveObject | undefined): Promise<boolean> {
-    const digest = digestOf(JSON.stringify(manifest, changeable));
-    const which = `${manifest.kind} ${keyOf(manifest)}`;
+    if (this.#isThere(manifest, live)) return false;
+    const answer = await this.#apply(manifest, live, false);
+    const digest = appliedDigest(manifest);
+    const which = whichOf(manifest);
     const before = text(live, "metadata", "resourceVersion");
-    const applied = live !== undefined && text(live, "metadata", "annotations", APPLIED) === digest;
-    if (applied && (covers(live, manifest) || this.#vain.get(which) === `${digest} ${before ?? ""}`)) return false;
-    await this.#refuseAnothers(manifest, live);
-    const { metadata } = manifest;
-    const annotations = { ...metadata.annotations, [APPLIED]: digest };
-    this.#count();
-    const answer = await this.#objects
-      .apply({ ...manifest, metadata: { ...metadata, annotations } }, FIELD_MANAGER)
-      .catch((error: unknown) => {
-        throw refusedOr(error, manifest);
-      });
     const after = text(answer, "metadata", "resourceVersion");
     const changed = live === undefined || after !== before;
     if (changed) this.#vain.delete(which);
     else this.#vain.set(which, `${digest} ${after ?? ""}`);
     return changed;
+  }
+
+  /** `Refused`, if `apply` would be; nothing is changed. */
+  async check(manifest: KubeManifest, live: LiveObject): Promise<void> {
+    if (!this.#isThere(manifest, live)) await this.#apply(manifest, live, true);
+  }
+
+  #isThere(manifest: KubeManifest, live: LiveObject | undefined): boolean {
+    const digest = appliedDigest(manifest);
+    if (live === undefined || text(live, "metadata", "annotations", APPLIED) !== digest) return false;
+    const version = text(live, "metadata", "resourceVersion") ?? "";
+    return covers(live, manifest) || this.#vain.get(whichOf(manifest)) === `${digest} ${version}`;
+  }
+
+  async #apply(manifest: KubeManifest, live: LiveObject | undefined, dryRun: boolean): Promise<unknown> {
+    await this.#refuseAnothers(manifest, live);
+    const { metadata } = manifest;
+    const annotations = { ...metadata.annotations, [APPLIED]: appliedDigest(manifest) };
+    this.#count();
+    return await this.#objects
+      .apply({ ...manifest, metadata: { ...metadata, annotations } }, FIELD_MANAGER, dryRun)
+      .catch((error: unknown) => {
+        throw refusedOr(error, manifest);
+      });
   }
 
   #count(): void {
@@ -172,6 +187,14 @@ export class Writer {
       },
     });
   }
+}
+
+function appliedDigest(manifest: KubeManifest): string {
+  return digestOf(JSON.stringify(manifest, changeable));
+}
+
+function whichOf(manifest: KubeManifest): string {
+  return `${manifest.kind} ${keyOf(manifest)}`;
 }
 
 /** Without what can't be changed once it is there: it is sent as it stands. */

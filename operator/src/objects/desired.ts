@@ -25,11 +25,11 @@ export function desiredObjects(cluster: MetaMasterCluster, settings: DesiredSett
     role(cluster),
     roleBinding(cluster),
     ...(settings.clusterRoleBindings ? [clusterRoleBinding(cluster)] : []),
-    configMap(cluster, rendering.config),
     headlessService(cluster),
     roleService(cluster, "primary"),
     roleService(cluster, "standby"),
     disruptionBudget(cluster),
+    configMap(cluster, rendering.config),
     statefulSet(cluster, { ...settings, template: rendering.template, annotations: renderedAnnotation(rendering) }),
   ];
 }

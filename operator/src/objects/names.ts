@@ -1,6 +1,8 @@
 import type { KubernetesObject } from "@kubernetes/client-node";
 import { GROUP, type MetaMasterCluster } from "../../../crds/src/index.js";
 
+export { HTTP_PORT } from "../../../crds/src/index.js";
+
 /** As which it owns the fields that it applies. */
 export const FIELD_MANAGER = "metamaster-operator";
 export const CLUSTER_LABEL = `${GROUP}/cluster`;
@@ -10,8 +12,6 @@ export const SWITCHOVER_ANNOTATION = `${GROUP}/switchover-to`;
 export const REFUSED_ANNOTATION = `${GROUP}/switchover-refused`;
 /** What the operator still has to take away when a resource is deleted. */
 export const FINALIZER = `${GROUP}/operator`;
-/** Of the sidecar, on the pod's address: reads only. */
-export const HTTP_PORT = 8400;
 
 export interface KubeMeta {
   readonly name: string;

@@ -1,0 +1,71 @@
+import { expect, test } from "@jest/globals";
+import type { Action } from "../decisions/members.js";
+import { SwitchoverRefusals } from "./switchover-refusals.js";
+
+const to = (target: string): Action => ({ do: "Switchover", target, why: "the spec asks for it" });
+const nothing: Action = { do: "Nothing" };
+const behind: Action = { do: "Wait", why: "m-1 is 11 s behind" };
+const no = "m-1 does not answer";
+
+/** Seconds, what is decided, what stands on the primary's pod; then what is done, what is shown, and whether it is told. */
+type Step = readonly [number, Action, string | undefined, string];
+
+function said({ do: what, ...rest }: Action): string {
+  return what === "Wait" ? `waits (${Reflect.get(rest, "why")})` : what;
+}
+
+const waits = (why: string, target = "m-1"): string =>
+  `waits (the switchover to ${target} was refused, it will be asked for again: ${why})`;
+
+test.each<[string, readonly Step[]]>([
+  ["one that is made", [[0, to("m-1"), undefined, "Switchover, shown Switchover"]]],
+  [
+    "told once, asked for again after half a minute, and shown as refused meanwhile",
+    [
+      [0, to("m-1"), undefined, "Switchover, shown Switchover"],
+      [1, to("m-1"), no, `${waits(no)}, shown ${waits(no)}, told`],
+      [30, to("m-1"), no, `${waits(no)}, shown ${waits(no)}`],
+      [31, to("m-1"), no, `Switchover, shown ${waits(no)}`],
+      [32, to("m-1"), undefined, `Switchover, shown ${waits(no)}`],
+      [33, to("m-1"), no, `${waits(no)}, shown ${waits(no)}`],
+      [62, to("m-1"), no, `Switchover, shown ${waits(no)}`],
+      [63, to("m-1"), "another", `${waits("another")}, shown ${waits("another")}, told`],
+      [64, nothing, undefined, "Nothing, shown Nothing"],
+      [65, to("m-1"), undefined, "Switchover, shown Switchover"],
+      [66, to("m-1"), "another", `${waits("another")}, shown ${waits("another")}, told`],
+    ],
+  ],
+  [
+    "what waits meanwhile is the same wish afterwards",
+    [
+      [0, to("m-1"), no, `${waits(no)}, shown ${waits(no)}, told`],
+      [1, behind, undefined, "waits (m-1 is 11 s behind), shown waits (m-1 is 11 s behind)"],
+      [2, to("m-1"), no, `${waits(no)}, shown ${waits(no)}`],
+    ],
+  ],
+  [
+    "another target is another wish",
+    [
+      [0, to("m-1"), no, `${waits(no)}, shown ${waits(no)}, told`],
+      [1, to("m-2"), no, `${waits(no, "m-2")}, shown ${waits(no, "m-2")}, told`],
+    ],
+  ],
+])("%s", (_what, steps) => {
+  const refusals = new SwitchoverRefusals();
+  for (const [seconds, action, refused, expected] of steps) {
+    const asked = refusals.look(action, refused, seconds * 1000);
+    const told = asked.isNews ? ", told" : "";
+    expect(`${said(asked.action)}, shown ${said(asked.shown)}${told}`).toBe(expected);
+    if (asked.action.do === "Switchover") refusals.asked(seconds * 1000);
+  }
+});
+
+test("one that was asked for again is asked for once more after half a minute, though its refusal was never seen to be gone", () => {
+  const refusals = new SwitchoverRefusals();
+  const asks = Array.from({ length: 100 }, (_, second) => {
+    const { action } = refusals.look(to("m-1"), no, second * 1000);
+    if (action.do === "Switchover") refusals.asked(second * 1000);
+    return action.do === "Switchover" ? [second] : [];
+  });
+  expect(asks.flat()).toEqual([30, 60, 90]);
+});
