@@ -12,8 +12,10 @@ import { uptimeHundredths } from "./uptime.js";
 const againMs = 100;
 /** A watchdog answers within a moment; one that was killed is started again by its kubelet within some seconds. */
 const answerMsMax = 10_000;
-/** One that leaves a word unanswered for so long is stopped, or hangs. */
-const silentMsMax = 1000;
+/** One that leaves a word unanswered for so long is stopped, or hangs; a busy machine alone must not cost a member its candidacy. */
+const silentMsMax = 3000;
+/** A sidecar that starts waits for it no longer. */
+const acquaintMsMax = 1000;
 
 interface Said {
   /** Monotonic ms. */
@@ -76,7 +78,7 @@ export class ContainerGuard {
   /** Resolves once both know each other, or there is nobody to be known: before, each may take the other one, which looks at LOCK files too, for the master. */
   async acquainted(): Promise<void> {
     this.join();
-    const untilMs = this.#clock.monotonicMs() + silentMsMax;
+    const untilMs = this.#clock.monotonicMs() + acquaintMsMax;
     for (;;) {
       const since = this.#changes.count;
       const leftMs = untilMs - this.#clock.monotonicMs();
