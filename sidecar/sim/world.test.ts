@@ -1,4 +1,6 @@
 import { expect, test } from "@jest/globals";
+import type { Mutation } from "./mutation.js";
+import { overriding } from "./patching.js";
 import { simulate } from "./world.js";
 
 test("whole clusters live through faults: some seeds", async () => {
@@ -32,6 +34,43 @@ test("what was fetched from another cluster survives a loss of power while it is
   for (const seed of [122, 131, 170]) {
     const { violation } = await simulate({ seed, family: "Seed" });
     if (violation !== undefined) throw new Error(`seed ${seed}`, { cause: violation });
+  }
+}, 120_000);
+
+const goneMs = 4000;
+
+/** Watchdogs that are gone a third of the time, each at another; that of the second member is not back once it has gone. */
+function poorWatchdogs(): Mutation {
+  const names: string[] = [];
+  let last = "";
+  return {
+    settings: (settings) => {
+      last = settings.member;
+      if (!names.includes(last)) names.push(last);
+      return settings;
+    },
+    components: (components) => {
+      const { clock, master } = components;
+      const place = names.indexOf(last);
+      const sinceMs = clock.monotonicMs();
+      const isGone = (): boolean =>
+        place === 1
+          ? clock.monotonicMs() - sinceMs > goneMs
+          : Math.floor((clock.monotonicMs() + 1500 * place) / goneMs) % 3 === 0;
+      const changes = {
+        get hindrance(): Error | undefined {
+          return isGone() ? new Error("there is no watchdog") : undefined;
+        },
+      };
+      return { ...components, master: overriding(master, changes) };
+    },
+  };
+}
+
+test("members that don't stand for election now and then, or ever again, keep nobody from leading", async () => {
+  for (let seed = 1; seed <= 6; seed++) {
+    const { violation, recent } = await simulate({ seed, mutation: poorWatchdogs() });
+    if (violation !== undefined) throw new Error(`seed ${seed}\n${recent.join("\n")}`, { cause: violation });
   }
 }, 120_000);
 

@@ -5,15 +5,17 @@ import type { Logger } from "../base/log.js";
 import { Changes } from "./changes.js";
 import type { GuardLink } from "./guard-link.js";
 import { heedLines } from "./heed-lines.js";
-import { pause } from "./scope.js";
+import { pause, pauseOrChange } from "./scope.js";
 import { uptimeHundredths } from "./uptime.js";
 
 /** Between attempts to reach a watchdog that is gone: it grants a new one's sidecar a second. */
 const againMs = 100;
 /** A watchdog answers within a moment; one that was killed is started again by its kubelet within some seconds. */
 const answerMsMax = 10_000;
-/** One that leaves a word unanswered for so long is stopped, or hangs. */
-const silentMsMax = 1000;
+/** One that leaves a word unanswered for so long is stopped, or hangs; a busy machine alone must not cost a member its candidacy. */
+const silentMsMax = 3000;
+/** A sidecar that starts waits for it no longer. */
+const acquaintMsMax = 1000;
 
 interface Said {
   /** Monotonic ms. */
@@ -71,6 +73,18 @@ export class ContainerGuard {
     if (this.#joined) return;
     this.#joined = true;
     void this.#keep(this.#over.signal);
+  }
+
+  /** Resolves once both know each other, or there is nobody to be known: before, each may take the other one, which looks at LOCK files too, for the master. */
+  async acquainted(): Promise<void> {
+    this.join();
+    const untilMs = this.#clock.monotonicMs() + acquaintMsMax;
+    for (;;) {
+      const since = this.#changes.count;
+      const leftMs = untilMs - this.#clock.monotonicMs();
+      if (this.#isHeard || this.#why !== "" || leftMs <= 0 || this.#over.signal.aborted) return;
+      await pauseOrChange(this.#clock, leftMs, { changes: this.#changes, since }, this.#over.signal);
+    }
   }
 
   /** Monotonic ms. Of effect once it is acknowledged. */
@@ -148,6 +162,7 @@ export class ContainerGuard {
       else this.#logger.info({}, `the watchdog is not there yet, waiting for it: ${why}`);
     }
     this.#why = why;
+    this.#changes.notify();
   }
 
   /** Until the connection ends. */
@@ -175,7 +190,10 @@ export class ContainerGuard {
   #hear(line: string): void {
     this.#isHeard = true;
     const [, pid] = /^i am (\d{1,10})$/.exec(line) ?? [];
-    if (pid !== undefined) this.#met(Number(pid));
+    if (pid !== undefined) {
+      this.#met(Number(pid));
+      this.#changes.notify();
+    }
     const said = line === "ok" ? this.#said.shift() : undefined;
     if (said === undefined) return;
     this.#untilMs = said.deadlineMs;

@@ -45,6 +45,7 @@ afterEach(() => {
 
 interface Started {
   readonly watchdog: Watchdog;
+  readonly table: LinuxProcessTable;
   readonly bar: LockBar;
   readonly isDone: () => boolean;
   /** As if its process were killed. */
@@ -78,7 +79,7 @@ async function start(): Promise<Started> {
     await new Promise((resolve) => server.close(resolve));
   };
   ends.push(() => void kill());
-  return { watchdog, bar, isDone: () => done, kill };
+  return { watchdog, table, bar, isDone: () => done, kill };
 }
 
 function openersUnless(dead: () => boolean, table: LinuxProcessTable): LinuxProcessTable["openers"] {
@@ -226,13 +227,33 @@ test("it is absent until it says something, while it leaves a word unanswered, a
   await until("it is back", () => guard.absence === undefined);
 });
 
+test("both know each other before the sidecar looks at a LOCK: else a watchdog that nobody speaks to takes it for the master", async () => {
+  const { table } = await start();
+  const met: (number | undefined)[] = [];
+  const guard = new ContainerGuard(socketLink(socket), clock, logger, (pid) => void met.push(pid));
+  ends.push(() => guard.leave());
+  await guard.acquainted();
+  expect([table.partner, met]).toEqual([process.pid, [process.pid]]);
+});
+
+test("where there is no watchdog, or it is stopped, the sidecar does not wait for it", async () => {
+  const sinceMs = clock.monotonicMs();
+  await sidecar().acquainted();
+  expect(clock.monotonicMs() - sinceMs).toBeLessThan(900);
+  const deaf = createServer((stream) => void ends.push(() => stream.destroy()));
+  ends.push(() => void deaf.close());
+  await new Promise<void>((resolve) => deaf.listen(socket, resolve));
+  await sidecar().acquainted();
+  expect(clock.monotonicMs() - sinceMs).toBeLessThan(20_000);
+});
+
 test("a word that is none, or of another clock, is not acknowledged", async () => {
   const { bar } = await start();
   const stream = await socketLink(socket)();
   ends.push(() => stream.destroy());
   const answers: string[] = [];
   stream.on("data", (bytes: Buffer) => answers.push(bytes.toString()));
-  stream.write("until 999999999999 at 999999999990\nuntil soon\nrest\n");
+  stream.write(`i am ${process.pid}\nuntil 999999999999 at 999999999990\nuntil soon\nrest\n`);
   await until("the last is answered", () => answers.join("").includes("ok"));
   expect(answers.join("")).toBe(`i am ${process.pid}\nok\n`);
   expect(bar.holders()).toEqual([]);

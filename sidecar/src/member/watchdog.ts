@@ -49,7 +49,6 @@ export class Watchdog {
   meet(stream: Duplex): void {
     const { table } = this.#parts;
     this.#connections.add(stream);
-    stream.write(`i am ${process.pid}\n`);
     heedLines(stream, (line) => this.#hear(stream, line));
     stream.once("close", () => {
       this.#connections.delete(stream);
@@ -69,6 +68,8 @@ export class Watchdog {
     const [, pid] = /^i am (\d{1,10})$/.exec(line) ?? [];
     if (pid !== undefined) {
       this.#parts.table.partner = Number(pid);
+      // In this order: whoever hears it may look at LOCK files without being taken for the master.
+      from.write(`i am ${process.pid}\n`);
       return;
     }
     const deadline = deadlineOf(line);

@@ -27,6 +27,8 @@ export interface MasterMaker {
   make(url: string): Master;
   /** Of a master in a container of its own. */
   readonly gate?: Gate;
+  /** To be waited for once it is made, before anybody looks at a LOCK: sidecar and watchdog know each other, if there is a watchdog. */
+  readonly acquainted?: () => Promise<void>;
   /** Whether anybody has one of its databases open. */
   readonly isHeld?: () => boolean;
 }
@@ -72,7 +74,7 @@ export function containerMaster({ config, system, logger }: MasterParts): Master
     guard.join();
     return master;
   };
-  return { make, gate, isHeld: () => isHeld(bar) };
+  return { make, gate, acquainted: () => guard.acquainted(), isHeld: () => isHeld(bar) };
 }
 
 /** A disk that doesn't say is no proof that nobody does. */

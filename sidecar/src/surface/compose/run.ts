@@ -116,6 +116,7 @@ async function runAlone(
     if (pod !== undefined) {
       besides.push(pod.watch.run(over.signal), keepRoleLabel({ ...system, logger, roles: board, ...pod }, over.signal));
     }
+    await parts.master.acquainted?.();
     // A container beside us may run already, beside a member that was killed: what it writes nobody vouches for.
     const wasLeft = gate !== undefined && isHeld();
     if (gate !== undefined && !(await endLeftMaster(parts, master, served, signal))) return stoppedEarly;
