@@ -9,8 +9,8 @@ import { pause, pauseOrChange } from "../../member/scope.js";
 import type { LoadedConfig } from "../config/load.js";
 import type { Store } from "./store.js";
 
-/** Of a processor's time a probe takes as much as a small restore, which goes first; a long one is not waited for. */
-const HEAD_START_MS = 3000;
+/** Of a processor's time a probe takes as much as a small restore, which goes first, also on a busy machine; a long one is not waited for. */
+const HEAD_START_MS = 10_000;
 const PAUSE_MS_MAX = 10_000;
 const STEP_MS = 1000;
 
