@@ -1,7 +1,12 @@
 import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { afterEach, describe, expect, jest, test } from "@jest/globals";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, describe, expect, jest, test } from "@jest/globals";
 import { BucketUnsafe, probeBucket } from "../../sidecar/src/bucket/probe.js";
+import { put } from "../cli/key-value.js";
+import { MemberProcess } from "../cli/member-process.js";
 import { open, realComponents, useTestCredentials } from "../servers/stores.js";
 
 // Real servers on a machine that may be busy; no test measures time.
@@ -12,11 +17,11 @@ type Flaw = "none" | "ignores the condition" | "several winners under concurrenc
 /** As much of S3 as the probe asks for, over HTTP, right or with one flaw. */
 class TinyStore {
   readonly #objects = new Map<string, Buffer>();
-  readonly #flaw: Flaw;
+  flaw: Flaw;
   readonly #server: Server;
 
   constructor(flaw: Flaw) {
-    this.#flaw = flaw;
+    this.flaw = flaw;
     this.#server = createServer((request, response) => {
       this.#answer(request, response).catch((error: unknown) =>
         response.destroy(error instanceof Error ? error : undefined),
@@ -30,6 +35,10 @@ class TinyStore {
     const address = this.#server.address();
     if (address === null || typeof address === "string") throw new Error("no address");
     return `http://127.0.0.1:${address.port}`;
+  }
+
+  keys(prefix: string): readonly string[] {
+    return [...this.#objects.keys()].filter((key) => key.startsWith(prefix)).toSorted();
   }
 
   async stop(): Promise<void> {
@@ -52,14 +61,14 @@ class TinyStore {
   }
 
   async #put(request: IncomingMessage, response: ServerResponse, key: string, body: Buffer): Promise<void> {
-    const conditional = request.headers["if-none-match"] === "*" && this.#flaw !== "ignores the condition";
+    const conditional = request.headers["if-none-match"] === "*" && this.flaw !== "ignores the condition";
     if (conditional && this.#objects.has(key)) {
       response.writeHead(412, { "content-type": "application/xml" });
       response.end("<Error><Code>PreconditionFailed</Code><Message>there</Message></Error>");
       return;
     }
     // Looked, then waits, then writes.
-    if (this.#flaw === "several winners under concurrency") await new Promise((resolve) => setTimeout(resolve, 2));
+    if (this.flaw === "several winners under concurrency") await new Promise((resolve) => setTimeout(resolve, 2));
     this.#objects.set(key, body);
     response.writeHead(200, { etag: '"x"' }).end();
   }
@@ -126,4 +135,48 @@ describe("the probe over HTTP", () => {
   test("refuses a store with several winners, which only races show", async () => {
     expect(await failedSteps("several winners under concurrency")).toEqual(["of concurrent creates exactly one wins"]);
   });
+});
+
+describe("a store that has a history already, and does not keep its promises any more", () => {
+  let root: string;
+  let store: TinyStore;
+  const members: MemberProcess[] = [];
+
+  beforeEach(() => {
+    root = mkdtempSync(join(tmpdir(), "metamaster-e2e-unsafe-"));
+    store = new TinyStore("none");
+  });
+  afterEach(async () => {
+    for (const each of members.splice(0)) await each.end();
+    await store.stop();
+    rmSync(root, { recursive: true, force: true });
+  });
+
+  function member(name: string, endpoint: string): MemberProcess {
+    useTestCredentials();
+    const made = new MemberProcess({ name, root, lease: "60s", store: { url: "s3://bucket/p", endpoint } });
+    members.push(made);
+    return made;
+  }
+
+  test.each(["a new member", "the one that led last"])(
+    "%s ends and says so, and has not put anything into the log",
+    async (who) => {
+      const endpoint = await store.start();
+      const first = member("alpha", endpoint);
+      first.startKeyValueMaster();
+      await put(await first.masterUrl(), "a", "1");
+      await first.stop();
+      const before = store.keys("p/log/");
+      expect(before.length).toBeGreaterThan(1);
+      store.flaw = "ignores the condition";
+      const next = who === "a new member" ? member("beta", endpoint) : first;
+      next.startKeyValueMaster();
+      expect((await next.ended)?.code).toBe(4);
+      expect(next.said).toContain("is not safe to use");
+      // The new one has followed; the other had its run before only.
+      expect(next.said.match(/-> Standby/g)).toHaveLength(1);
+      expect(store.keys("p/log/")).toEqual(before);
+    },
+  );
 });

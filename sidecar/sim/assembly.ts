@@ -22,6 +22,7 @@ import { LeaseElection } from "../src/member/lease-election.js";
 import { LogElection } from "../src/member/log-election.js";
 import type { Master } from "../src/member/master.js";
 import { Member } from "../src/member/member.js";
+import { proven } from "../src/member/proof.js";
 import type { MemberComponents, ShipperInput } from "../src/member/context.js";
 import type { MemberEnd } from "../src/member/context.js";
 import { defaultMemberSettings, type MemberSettings } from "../src/member/settings.js";
@@ -43,6 +44,7 @@ import { EntryMemory } from "../src/formats/entry-codec.js";
 import { inlineCompression } from "./compression.js";
 import type { Mutation, MutationParts } from "./mutation.js";
 import type { Profile } from "./profile.js";
+import { SimulatedProof } from "./proof.js";
 import type { SeededRandom } from "./random.js";
 
 export interface AssemblyParts {
@@ -74,6 +76,8 @@ export interface AssemblyParts {
   readonly onIdle: (slot: number) => void;
   /** A master is about to open what the disk holds: the image at `slot`, or more of it. */
   readonly onSealed: (slot: number, ahead: boolean) => void;
+  /** A claim is made before the bucket was found to keep its promises. */
+  readonly onUnproven: () => void;
 }
 
 export interface Assembled {
@@ -205,8 +209,15 @@ export async function assemble(parts: AssemblyParts): Promise<Assembled> {
     fetch: { rangeBytes: 4096, parallelRanges: 4, parallelFiles: 2 },
   };
   await seedFirst(parts, tools, snapshots, clock);
+  const proof = new SimulatedProof(parts.clock, random.stream("proof"), profile.leaseMs);
   const replica = new LocalReplica(
-    { tools, shelf: snapshots, store, run: { member: name, nonce, bootId } },
+    {
+      tools,
+      shelf: snapshots,
+      store,
+      run: { member: name, nonce, bootId },
+      beforeRisk: (inner) => proven(proof, inner),
+    },
     { bootstrap: bootstrapOf(parts), quarantine: quarantineDefaults },
   );
   const put: PutSettings = { ...putDefaults, tryMs: 400, pauseMaxMs: 200 };
@@ -235,10 +246,12 @@ export async function assemble(parts: AssemblyParts): Promise<Assembled> {
     records: new FileRecords(fs, folders.root, logger),
     reader,
     claim: async (end, epoch, claimSignal) => {
+      if (!proof.passed) parts.onUnproven();
       const result = await claim(end, epoch, claimSignal);
       if (result.outcome === "lost" || mutation.writer === undefined) return result;
       return { ...result, writer: mutation.writer(result.writer, mutated) };
     },
+    proof,
     rollCall: new BucketRollCall(retried),
     election: mutation.election?.(election, mutated) ?? election,
     master: mutation.master?.(parts.master) ?? parts.master,

@@ -365,6 +365,8 @@ export class Machine {
       onIdle: (slot) => {
         if (incarnation.alive && random.chance(0.3)) this.#check(slot, "Followed");
       },
+      onUnproven: () =>
+        report(new Violation("ClaimsWhatIsProven", `${this.name} claims in a bucket that was not found safe yet`)),
       onSealed: (slot, ahead) => {
         if (ledger.slot(slot) === undefined)
           report(new Violation("LeadsInTheHistory", `${this.name} leads from slot ${slot}, which is not in it`));

@@ -50,6 +50,11 @@ function appendWithoutPutIfAbsent(): Mutation {
   };
 }
 
+/** Whoever follows stands, whatever the start-up probe will say. */
+function standUnproven(): Mutation {
+  return { components: (components) => ({ ...components, proof: { within: async () => true } }) };
+}
+
 /** What is tried again has another time in it. */
 function retryOtherBytes(): Mutation {
   return {
@@ -436,6 +441,7 @@ function withMaster(profile: Profile, change: Partial<Profile["master"]["workloa
 /** Bugs that can be planted, each made anew for every run. */
 export const mutations: Readonly<Record<string, () => Mutation>> = {
   appendWithoutPutIfAbsent,
+  standUnproven,
   retryOtherBytes,
   assumeOwnPut,
   claimWithoutReading,

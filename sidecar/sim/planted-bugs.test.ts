@@ -10,8 +10,8 @@ const startOf: Readonly<Record<string, number>> = {
   adoptForeignUid: 15,
   adoptBesideHistory: 3,
   leaseByWallClock: 9,
-  updateUnconditionally: 90,
-  leaseFromAnswer: 90,
+  updateUnconditionally: 65,
+  leaseFromAnswer: 60,
   leaseByRecordTimes: 5,
   goneIsEvidence: 5,
 };

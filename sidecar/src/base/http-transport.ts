@@ -1,5 +1,6 @@
-import { Agent as HttpAgent, request as httpRequest, type IncomingMessage } from "node:http";
+import type { Agent, IncomingMessage } from "node:http";
 import { Agent as HttpsAgent, request as httpsRequest } from "node:https";
+import { http } from "./node-http.js";
 
 export interface HttpRequest {
   readonly method: "GET" | "POST" | "PUT" | "PATCH" | "DELETE";
@@ -18,12 +19,12 @@ export interface HttpTransportSettings {
 
 /** HTTP over kept connections; one try, no redirects, abortable at any moment, quiet. */
 export class HttpTransport {
-  readonly #http: HttpAgent;
+  readonly #http: Agent;
   readonly #https: HttpsAgent;
 
   constructor({ ca, maxSockets }: HttpTransportSettings) {
     const options = { keepAlive: true, maxSockets, scheduling: "lifo" as const };
-    this.#http = new HttpAgent(options);
+    this.#http = new http.Agent(options);
     this.#https = new HttpsAgent(ca === undefined ? options : { ...options, ca });
   }
 
@@ -35,7 +36,7 @@ export class HttpTransport {
     // Without it node sends the body of a DELETE unframed, and the server takes the request for one without a body.
     const hasBody = length > 0 || method === "POST" || method === "PUT" || method === "PATCH";
     const { promise, resolve, reject } = Promise.withResolvers<IncomingMessage>();
-    const request = (secure ? httpsRequest : httpRequest)(url, {
+    const request = (secure ? httpsRequest : http.request)(url, {
       method,
       headers: hasBody ? { ...headers, "content-length": String(length) } : headers,
       agent: secure ? this.#https : this.#http,

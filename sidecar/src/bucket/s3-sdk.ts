@@ -1,7 +1,7 @@
-import { Agent as HttpAgent } from "node:http";
 import { Agent as HttpsAgent } from "node:https";
 import { Readable } from "node:stream";
 import type { PutObjectCommand, S3Client } from "@aws-sdk/client-s3";
+import { http } from "../base/node-http.js";
 import type { CaFile } from "./ca-file.js";
 import type { S3Credentials } from "./credential-files.js";
 import type { S3Api, S3Upload } from "./s3-api.js";
@@ -53,7 +53,7 @@ export async function openS3Sdk(settings: S3SdkSettings): Promise<S3Api> {
     expectContinueHeader: false,
     logger: noLog,
     requestHandler: {
-      httpAgent: new HttpAgent(agent),
+      httpAgent: new http.Agent(agent),
       httpsAgent,
       connectionTimeout: settings.connectMs,
       // Deadlines are ours, by abort; this one would only warn.

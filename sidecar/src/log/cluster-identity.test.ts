@@ -33,6 +33,18 @@ test("is created once: members that start together agree", async () => {
   expect(await readCluster(first.bucket, never)).toEqual(one);
 });
 
+test("before it is created, and only then, whoever must be asked is", async () => {
+  const first = parts();
+  const asked: number[] = [];
+  const beforeCreation = async (): Promise<void> => void asked.push(first.store.entries().length);
+  const refused = new Error("refused");
+  const refuses = { ...first, beforeCreation: () => Promise.reject(refused) };
+  await expect(openCluster(refuses, none, never)).rejects.toBe(refused);
+  await openCluster({ ...first, beforeCreation }, none, never);
+  await openCluster({ ...first, beforeCreation }, none, never);
+  expect(asked).toEqual([0]);
+});
+
 test("whatever the answer to its creation, what is in the bucket counts", async () => {
   const first = parts();
   first.bucket.fate = (call) => (call === "putIfAbsent" ? "lost" : "right");

@@ -17,6 +17,8 @@ export interface ClusterComponents {
   readonly bucket: Bucket;
   readonly clock: Clock;
   readonly random: Random;
+  /** Awaited before anything is put. */
+  readonly beforeCreation?: (signal: AbortSignal) => Promise<void>;
 }
 
 export interface ClusterExpectation {
@@ -70,7 +72,7 @@ export async function readIdentity(bucket: Bucket, signal: AbortSignal): Promise
 }
 
 async function create(
-  { bucket, clock, random }: ClusterComponents,
+  { bucket, clock, random, beforeCreation }: ClusterComponents,
   expected: string | undefined,
   signal: AbortSignal,
 ): Promise<ClusterIdentity> {
@@ -85,6 +87,7 @@ async function create(
       },
     );
   }
+  await beforeCreation?.(signal);
   const mine: ClusterIdentity = {
     formatVersion: CLUSTER_FORMAT,
     uid: Buffer.from(random.bytes(16)).toString("hex"),

@@ -12,6 +12,7 @@ import type { FailoverRecord } from "./failover-record.js";
 import type { Halt } from "./halts.js";
 import type { IdentityGuard } from "./identity-guard.js";
 import type { Master, MasterExit } from "./master.js";
+import type { Proof } from "./proof.js";
 import type { MemberRecords } from "./records.js";
 import type { RoleBoard } from "./roles.js";
 import type { MemberSettings } from "./settings.js";
@@ -27,6 +28,8 @@ export interface MemberComponents {
   readonly records: MemberRecords;
   readonly reader: LogReader;
   readonly claim: Claim;
+  /** Passed before this member stands for election. */
+  readonly proof: Proof;
   readonly rollCall: RollCall;
   readonly election: Election;
   readonly master: Master;

@@ -1,8 +1,8 @@
 import { spawn } from "node:child_process";
-import { request as requestHttp } from "node:http";
 import { request as requestHttps } from "node:https";
 import { connect } from "node:net";
 import { messageOf } from "../base/errors.js";
+import { http } from "../base/node-http.js";
 import type { Health, HealthCheck, HealthProbe } from "./health.js";
 
 const reasonCharsMax = 300;
@@ -87,7 +87,7 @@ function killGroup(pid: number): void {
 }
 
 function askHttp(url: string, tell: Tell): () => void {
-  const request = (url.startsWith("https:") ? requestHttps : requestHttp)(url, { method: "GET", agent: false });
+  const request = (url.startsWith("https:") ? requestHttps : http.request)(url, { method: "GET", agent: false });
   request.on("response", ({ statusCode = 0 }) => {
     tell({ ok: statusCode >= 200 && statusCode < 400, reason: `${url} answered ${statusCode}` });
   });

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
 import { Changes } from "./changes.js";
+import type { Proof } from "./proof.js";
 import { pause } from "./scope.js";
 import { World, type Machine } from "./testing/world.js";
 
@@ -27,6 +28,50 @@ async function twoMembers(): Promise<void> {
 }
 
 const never = new AbortController().signal;
+
+describe("a bucket that was not found safe yet", () => {
+  let passed: boolean;
+  const proof: Proof = {
+    within: async (ms, signal) => {
+      if (!passed) await b.clock.sleep(ms, signal);
+      return passed;
+    },
+  };
+  beforeEach(async () => {
+    passed = false;
+    a.start();
+    await world.until(() => a.role === "Primary");
+    b.start({}, { proof });
+    await world.until(() => b.role === "Standby");
+  });
+
+  test("is followed, and nothing is claimed in it before it was", async () => {
+    a.write("row");
+    await world.settle(a.member.barrier(never));
+    await world.until(() => b.disk.rows.includes("row"));
+    a.crash();
+    await world.pass(10 * world.leaseMs);
+    expect(b.role).toBe("Standby");
+    expect(world.log.entries.filter(({ header }) => header.kind === "claim")).toHaveLength(1);
+    passed = true;
+    await world.until(() => b.role === "Primary");
+    expect(b.disk.rows).toEqual(["row"]);
+  });
+
+  test("whoever asks meanwhile for a member that can't stand yet has its answer afterwards", async () => {
+    const switched = a.member.switchover({ to: "b" }, never);
+    await world.pass(1000);
+    expect(world.log.answers).toEqual([]);
+    passed = true;
+    expect(await world.settle(switched)).toMatchObject({ primary: "b" });
+  });
+
+  test("a member that is told to stop meanwhile ends", async () => {
+    b.stop.abort(new Error("stop"));
+    await world.until(() => b.end !== undefined);
+    expect(b.end).toMatchObject({ reason: "Stopped" });
+  });
+});
 
 describe("becoming primary", () => {
   test("an empty history is begun by the first claim, through every role in order", async () => {

@@ -6,8 +6,12 @@ import { noteWriter, stopped, type MemberContext, type Next } from "./context.js
 import { isOwnEpoch, mayStand } from "./decisions.js";
 import { look, nextAfter } from "./following.js";
 import { RoleAwareRunner } from "./role-aware.js";
+import { answerLast } from "./roll-call.js";
 import { pause, pauseOrChange } from "./scope.js";
 import type { Watch } from "./watch.js";
+
+/** How often the log is looked at before the bucket is proven. */
+const UNPROVEN_LOOK_MS = 500;
 
 /** Follows the log until this member may claim, the disk must be compared again, or it is told to stop. */
 export async function follow(context: MemberContext, watch: Watch, reason: string): Promise<Next> {
@@ -56,20 +60,20 @@ export async function follow(context: MemberContext, watch: Watch, reason: strin
   return await leave(context, watch);
 }
 
-/** Reads to the end first: what was written before this stint says nothing about who lives now, but for the last entry. */
+/** Follows until the bucket is proven, and only then stands. What was written before this stint says nothing about who lives now, but for the last entry. */
 async function begin(context: MemberContext, watch: Watch): Promise<void> {
   const { components, identity, memory, stop } = context;
-  let last: ReadEntry | undefined;
-  for (;;) {
-    const entries = await watch.poll(stop);
-    for (const entry of entries) {
-      identity.observe(entry);
-      noteWriter(context, entry);
-    }
-    if (entries.length === 0 || watch.stale) break;
-    last = entries.at(-1);
-  }
+  let last = (await readToEnd(context, watch)).at(-1);
   identity.arm();
+  let asked: readonly ReadEntry[] = [];
+  while (!watch.stale && !(await components.proof.within(UNPROVEN_LOOK_MS, stop))) {
+    const entries = await readToEnd(context, watch);
+    last = entries.at(-1) ?? last;
+    if (entries.some(({ header }) => header.kind === "handover")) asked = entries;
+  }
+  if (watch.stale) return;
+  // Whoever asked for this member while it could not stand yet is answered now.
+  await answerLast(context, watch, asked);
   const { slot } = watch.end;
   if (last === undefined && slot >= 0) last = await components.reader.read(slot, stop);
   if (last !== undefined) noteWriter(context, last);
@@ -79,6 +83,21 @@ async function begin(context: MemberContext, watch: Watch): Promise<void> {
     ownEpoch: isOwnEpoch(watch.reconciled, memory.gaveUp),
     atMs: components.clock.monotonicMs(),
   });
+}
+
+/** All that the log holds behind what was read. */
+async function readToEnd(context: MemberContext, watch: Watch): Promise<readonly ReadEntry[]> {
+  let read: readonly ReadEntry[] = [];
+  for (;;) {
+    const entries = await watch.poll(context.stop);
+    for (const entry of entries) {
+      context.identity.observe(entry);
+      noteWriter(context, entry);
+    }
+    if (entries.length === 0 || watch.stale) return read;
+    // The last ones do: a long way is not kept in memory.
+    read = entries;
+  }
 }
 
 /** A claim that can't be begun keeps everybody else waiting for a lease: after one, this disk must take a write before the next. */

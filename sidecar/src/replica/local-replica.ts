@@ -4,19 +4,18 @@ import type { ImageState } from "../formats/image.js";
 import { DiskImage } from "./disk-image.js";
 import { DiskFollower } from "./follow.js";
 import type { Follower, Reconciled } from "./replica.js";
-import { Reconciler, type ReconcileResult, type ReconcileSettings } from "./reconcile.js";
-import type { RestoreParts } from "./restore.js";
+import { Reconciler, type ReconcileParts, type ReconcileResult, type ReconcileSettings } from "./reconcile.js";
 import { claimedImage, sealDisk } from "./seal.js";
 
 /** One member's disk as the member uses it: compare it with the log, follow, or make it ready for a master. */
 export class LocalReplica {
-  readonly #parts: RestoreParts;
+  readonly #parts: ReconcileParts;
   readonly #reconciler: Reconciler;
   #last: ReconcileResult | undefined;
   /** The last follower could not go on from where the disk is. */
   #leftBehind = false;
 
-  constructor(parts: RestoreParts, settings: ReconcileSettings) {
+  constructor(parts: ReconcileParts, settings: ReconcileSettings) {
     this.#parts = parts;
     this.#reconciler = new Reconciler(parts, settings);
   }

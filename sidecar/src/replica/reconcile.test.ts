@@ -74,6 +74,25 @@ describe("the bucket has no history", () => {
   });
 });
 
+describe("a bucket that was not found safe yet", () => {
+  test("is not asked about a disk that may hold what nobody else has; what is a copy of the log needs no such thing", async () => {
+    const { member } = await primary();
+    expect([member.risked, (await world.files()).size > 0]).toEqual([0, true]);
+    const standby = world.member("b");
+    await standby.follow();
+    await standby.restart();
+    await standby.follow();
+    expect(standby.risked).toBe(0);
+    await member.restart();
+    expect(await member.reconcile()).toMatchObject({ state: "Ahead" });
+    expect(member.risked).toBe(1);
+    await standby.die();
+    await rm(`${standby.directory}/.metamaster/state.json`);
+    expect(await standby.reconcile()).toMatchObject({ how: "Repaired" });
+    expect(standby.risked).toBe(1);
+  });
+});
+
 describe("an empty disk", () => {
   test("is restored from the newest snapshot and the log", async () => {
     await primary();

@@ -21,6 +21,11 @@ export interface ReconcileSettings {
   readonly quarantine: QuarantineSettings;
 }
 
+export interface ReconcileParts extends RestoreParts {
+  /** Resolves once the bucket may be believed about a disk that may hold what nobody else has. A copy of the log needs no such thing: whatever is taken from it can be fetched again. */
+  readonly beforeRisk: (signal: AbortSignal) => Promise<void>;
+}
+
 export interface ReconcileResult {
   readonly reconciled: Reconciled;
   /** Of the files of a `Following` image. */
@@ -35,11 +40,11 @@ const END = { kind: "end" } as const;
 
 /** Compares a directory with the log and brings it in line (architecture section 6, the table; each row is a method or a return here). */
 export class Reconciler {
-  readonly #parts: RestoreParts;
+  readonly #parts: ReconcileParts;
   readonly #settings: ReconcileSettings;
   readonly #quarantine: Quarantine;
 
-  constructor(parts: RestoreParts, settings: ReconcileSettings) {
+  constructor(parts: ReconcileParts, settings: ReconcileSettings) {
     this.#parts = parts;
     this.#settings = settings;
     this.#quarantine = new Quarantine(parts.tools, settings.quarantine);
@@ -65,6 +70,7 @@ export class Reconciler {
     if (found.found === "unreadable") tools.logger.error({ err: found.error }, messageOf(found.error));
     const state = found.found === "state" ? found.state : undefined;
     if (state !== undefined) this.#checkCluster(state);
+    if (state === undefined ? data : state.role === "primary") await this.#parts.beforeRisk(signal);
     if (!(await hasHistory(tools.reader, signal)))
       return { reconciled: this.#withoutHistory(state, data), identities: new Map() };
     if (state === undefined) return data ? await this.#unknown(signal) : await this.#restored("Restored", signal);

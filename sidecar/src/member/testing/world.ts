@@ -99,6 +99,7 @@ export class Machine {
       records: this.records,
       reader,
       claim: memoryClaim(log, this.self, this.clock),
+      proof: { within: async () => true },
       rollCall: memoryRollCall(log, this.name, this.clock),
       election: new LogElection(
         { member: this.name, leaseMs: this.#world.leaseMs, onBucketLoss: this.#world.onBucketLoss },

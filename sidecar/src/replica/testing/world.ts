@@ -22,10 +22,9 @@ import { ImageLayout } from "../layout-map.js";
 import { LocalFolders } from "../local-folders.js";
 import { LocalReplica } from "../local-replica.js";
 import { quarantineDefaults } from "../quarantine.js";
-import type { ReconcileSettings } from "../reconcile.js";
 import type { Follower, Reconciled } from "../replica.js";
 import type { SnapshotShelf } from "../restore-target.js";
-import type { RestoreParts } from "../restore.js";
+import type { ReconcileParts, ReconcileSettings } from "../reconcile.js";
 import { noMetrics, shipDefaults } from "../ship/settings.js";
 import { PrimaryShipper } from "../ship/shipper.js";
 import { ModelDatabase } from "../ship/testing/model-database.js";
@@ -144,6 +143,8 @@ export class Member {
   readonly said = new Said();
   bootId = "boot-1";
   nonce: string;
+  /** How often what is on the disk was at risk. */
+  risked = 0;
   fs: FileSystem;
   bucket: Bucket;
   replica: LocalReplica;
@@ -193,13 +194,16 @@ export class Member {
     };
   }
 
-  get parts(): RestoreParts {
+  get parts(): ReconcileParts {
     const { tools } = this;
     return {
       tools,
       shelf: this.world.shelfOf(this.bucket),
       store: new StateStore(this.fs, tools.folders),
       run: { member: this.name, nonce: this.nonce, bootId: this.bootId },
+      beforeRisk: async () => {
+        this.risked += 1;
+      },
     };
   }
 

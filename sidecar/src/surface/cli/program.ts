@@ -1,25 +1,28 @@
 import { Command, InvalidArgumentError, Option } from "commander";
 import { productVersion } from "../compose/system.js";
 import { parseSize } from "../config/units.js";
-import { explainCommand, validateCommand } from "./commands/config.js";
-import { logListCommand, logShowCommand } from "./commands/log.js";
-import {
-  checkpointCommand,
-  resumeCommand,
-  statusCommand,
-  switchoverCommand,
-  type SwitchoverOptions,
-} from "./commands/member.js";
-import { probeCommand } from "./commands/probe.js";
-import { purgeCommand, type PurgeOptions } from "./commands/purge.js";
-import { restoreCommand, type RestoreOptions } from "./commands/restore.js";
-import { runCommand, sidecarCommand, type RunSignals } from "./commands/run.js";
-import { snapshotListCommand, snapshotShowCommand } from "./commands/snapshot.js";
-import { verifyCommand, type VerifyOptions } from "./commands/verify.js";
+import type { SwitchoverOptions } from "./commands/member.js";
+import type { PurgeOptions } from "./commands/purge.js";
+import type { RestoreOptions } from "./commands/restore.js";
+import type { RunSignals } from "./commands/run.js";
+import type { VerifyOptions } from "./commands/verify.js";
 import type { CommandContext, CommonOptions } from "./context.js";
 
 /** How a command is carried out: the whole process does it one way, the reference's generator none at all. */
 export type Invoke = (options: CommonOptions, work: (context: CommandContext) => Promise<number>) => Promise<void>;
+
+/** Loaded once they are asked for: a member needs one of them, and its code is most of what a start of the others would load. */
+const commands = {
+  config: () => import("./commands/config.js"),
+  log: () => import("./commands/log.js"),
+  member: () => import("./commands/member.js"),
+  probe: () => import("./commands/probe.js"),
+  purge: () => import("./commands/purge.js"),
+  restore: () => import("./commands/restore.js"),
+  run: () => import("./commands/run.js"),
+  snapshot: () => import("./commands/snapshot.js"),
+  verify: () => import("./commands/verify.js"),
+} as const;
 
 type Action<T> = (context: CommandContext, options: T) => Promise<number>;
 
@@ -53,7 +56,7 @@ function addRun(program: Command, invoke: Invoke, signals: RunSignals): void {
     )
     .argument("[command...]", "the master's command line, after --")
     .action((command: string[], options: CommonOptions) =>
-      invoke(options, (context) => runCommand(context, command, signals)),
+      invoke(options, async (context) => (await commands.run()).runCommand(context, command, signals)),
     );
 }
 
@@ -63,7 +66,9 @@ function addSidecar(program: Command, invoke: Invoke, signals: RunSignals): void
     .description(
       "Runs one member in a pod whose containers share a process namespace. The master is another container of the pod: it can open its databases only while this member is primary, and is ended when it isn't. `GET /v1/gate` is for the start-up probe that holds the master back. With `election.type: Lease` the pod is replaced after the member has been primary.",
     )
-    .action((options: CommonOptions) => invoke(options, (context) => sidecarCommand(context, signals)));
+    .action((options: CommonOptions) =>
+      invoke(options, async (context) => (await commands.run()).sidecarCommand(context, signals)),
+    );
 }
 
 /** The launcher starts it without all of this, for its memory's sake. */
@@ -91,14 +96,14 @@ function addMemberCommands(program: Command, invoke: Invoke): void {
   common(program.command("status"))
     .summary("show the local member")
     .description("Shows the role, position, lag and last failover of the member that runs here.")
-    .action(action<object>(statusCommand));
+    .action(action<object>(async (context) => (await commands.member()).statusCommand(context)));
   common(program.command("checkpoint"))
     .summary("make the primary write a checkpoint now")
     .description(
       "Makes the local member, which must be primary, write a checkpoint and a snapshot; returns once they are durable.",
     )
     .addOption(timeoutOption(300))
-    .action(action(checkpointCommand));
+    .action(action(async (context, options) => (await commands.member()).checkpointCommand(context, options)));
   common(program.command("switchover"))
     .summary("hand over to another member, losing nothing")
     .description(
@@ -110,12 +115,18 @@ function addMemberCommands(program: Command, invoke: Invoke): void {
     )
     .option("--max-lag <size>", "refuse while more than this is not durable, e.g. 16MiB", size)
     .addOption(timeoutOption(120))
-    .action(action<SwitchoverOptions>(switchoverCommand));
+    .action(
+      action<SwitchoverOptions>(async (context, options) =>
+        (await commands.member()).switchoverCommand(context, options),
+      ),
+    );
   common(program.command("resume"))
     .summary("let a halted member go on")
     .description("Says that the reason of the local member's halt has been dealt with.")
     .requiredOption("--reason <name>", "the halt's reason, as `metamaster status` names it")
-    .action(action<{ reason: string }>(resumeCommand));
+    .action(
+      action<{ reason: string }>(async (context, options) => (await commands.member()).resumeCommand(context, options)),
+    );
 }
 
 function addHistoryCommands(program: Command, invoke: Invoke): void {
@@ -125,7 +136,7 @@ function addHistoryCommands(program: Command, invoke: Invoke): void {
     .description(
       "Does what `run` does at its start: concurrent creates must have one winner, writes must be seen at once.",
     )
-    .action(action<object>(probeCommand));
+    .action(action<object>(async (context) => (await commands.probe()).probeCommand(context)));
   const log = program
     .command("log")
     .summary("look at the log")
@@ -135,14 +146,20 @@ function addHistoryCommands(program: Command, invoke: Invoke): void {
     .description("Lists entries, the newest ones or those from a slot on.")
     .option("--from <slot>", "begin at this slot", wholeNumber)
     .option("--limit <count>", "at most so many", count, 20)
-    .action(action<{ from?: number; limit: number }>(logListCommand));
+    .action(
+      action<{ from?: number; limit: number }>(async (context, options) =>
+        (await commands.log()).logListCommand(context, options),
+      ),
+    );
   common(log.command("show"))
     .summary("show one entry")
     .description(
       "Shows an entry with its operations; of WAL also its batches: how many, their sequence numbers, and what they do in which column family.",
     )
     .argument("<slot>", "the slot", wholeNumber)
-    .action((slot: number, options: CommonOptions) => invoke(options, (context) => logShowCommand(context, slot)));
+    .action((slot: number, options: CommonOptions) =>
+      invoke(options, async (context) => (await commands.log()).logShowCommand(context, slot)),
+    );
   const snapshot = program
     .command("snapshot")
     .summary("look at snapshots")
@@ -150,12 +167,14 @@ function addHistoryCommands(program: Command, invoke: Invoke): void {
   common(snapshot.command("list"))
     .summary("list snapshots")
     .description("Lists the snapshots that a restore can begin at.")
-    .action(action<object>(snapshotListCommand));
+    .action(action<object>(async (context) => (await commands.snapshot()).snapshotListCommand(context)));
   common(snapshot.command("show"))
     .summary("show one snapshot")
     .description("Shows the files of a snapshot.")
     .argument("<slot>", "its slot", wholeNumber)
-    .action((slot: number, options: CommonOptions) => invoke(options, (context) => snapshotShowCommand(context, slot)));
+    .action((slot: number, options: CommonOptions) =>
+      invoke(options, async (context) => (await commands.snapshot()).snapshotShowCommand(context, slot)),
+    );
   common(program.command("restore"))
     .summary("make a directory from the bucket, at any point in time")
     .description(
@@ -165,7 +184,9 @@ function addHistoryCommands(program: Command, invoke: Invoke): void {
     .option("--slot <slot>", "up to and with this slot of the log", wholeNumber)
     .option("--sequence <database=number>", "nothing of that database beyond the sequence number", sequence)
     .option("--time <time>", "up to this time, e.g. 2026-05-04T12:00:00Z", time)
-    .action(action<RestoreOptions>(restoreCommand));
+    .action(
+      action<RestoreOptions>(async (context, options) => (await commands.restore()).restoreCommand(context, options)),
+    );
   common(program.command("verify"))
     .summary("check that everything a restore needs is in the bucket")
     .description(
@@ -173,7 +194,9 @@ function addHistoryCommands(program: Command, invoke: Invoke): void {
     )
     .option("--deep", "read every object and compare its digest", false)
     .option("--local", "check the data directory instead of the bucket", false)
-    .action(action<VerifyOptions>(verifyCommand));
+    .action(
+      action<VerifyOptions>(async (context, options) => (await commands.verify()).verifyCommand(context, options)),
+    );
 }
 
 function addPurge(program: Command, invoke: Invoke): void {
@@ -189,7 +212,11 @@ function addPurge(program: Command, invoke: Invoke): void {
       false,
     )
     .option("--if-exists", "no cluster below the prefix is no error", false)
-    .action(actionOf(invoke)<PurgeOptions>(purgeCommand));
+    .action(
+      actionOf(invoke)<PurgeOptions>(async (context, options) =>
+        (await commands.purge()).purgeCommand(context, options),
+      ),
+    );
 }
 
 function addConfigCommands(program: Command, invoke: Invoke): void {
@@ -203,11 +230,11 @@ function addConfigCommands(program: Command, invoke: Invoke): void {
     .description(
       "Prints the effective configuration: each setting with its value and where that came from (default, file and line, variable, flag).",
     )
-    .action(action<object>(explainCommand));
+    .action(action<object>(async (context) => (await commands.config()).explainCommand(context)));
   common(config.command("validate"))
     .summary("check the configuration")
     .description("Checks the configuration and lists every problem at once.")
-    .action(action<object>(validateCommand));
+    .action(action<object>(async (context) => (await commands.config()).validateCommand(context)));
 }
 
 function actionOf(invoke: Invoke): <T>(work: Action<T>) => (options: CommonOptions & T) => Promise<void> {

@@ -12,6 +12,7 @@ import type { Election } from "../../member/election.js";
 import { LeaseElection } from "../../member/lease-election.js";
 import { LogElection } from "../../member/log-election.js";
 import { Member } from "../../member/member.js";
+import { proven, type Proof } from "../../member/proof.js";
 import { BucketRollCall } from "../../log/roll-call.js";
 import type { RoleBoard } from "../../member/roles.js";
 import { LocalReplica } from "../../replica/local-replica.js";
@@ -36,6 +37,7 @@ export interface MemberParts {
   readonly metrics: MemberMetrics;
   readonly progress: Progress;
   readonly history: History;
+  readonly proof: Proof;
   readonly run: RunIdentity;
   /** With `election.type: Lease`. */
   readonly kubernetes: Kubernetes | undefined;
@@ -51,12 +53,18 @@ export interface ComposedMember {
 
 /** One member of real parts. */
 export function composeMember(parts: MemberParts): ComposedMember {
-  const { config, system, logger, metrics, history, run, master } = parts;
+  const { config, system, logger, metrics, history, proof, run, master } = parts;
   const { clock, random } = system;
   const layout = layoutOf(config);
   const tools = replicaTools(history, layout, parts);
   const replica = new LocalReplica(
-    { tools, shelf: history.snapshots, store: new StateStore(system.fs, tools.folders), run },
+    {
+      tools,
+      shelf: history.snapshots,
+      store: new StateStore(system.fs, tools.folders),
+      run,
+      beforeRisk: (signal) => proven(proof, signal),
+    },
     reconcileSettings(config),
   );
   let follower: Follower | undefined;
@@ -67,6 +75,7 @@ export function composeMember(parts: MemberParts): ComposedMember {
     records: new FileRecords(system.fs, tools.folders.root, logger),
     reader: history.reader,
     claim: makeMemberClaim(parts),
+    proof,
     rollCall: new BucketRollCall(history.store.steady),
     election: makeElection(parts),
     master,

@@ -1,10 +1,9 @@
 import { rm, writeFile } from "node:fs/promises";
 import { LinuxProcesses } from "../../base/linux-processes.js";
-import { hasCode, isKind, messageOf, messageWithHint, MetaMasterError } from "../../base/errors.js";
+import { hasCode, messageOf, messageWithHint, MetaMasterError } from "../../base/errors.js";
 import { fileError } from "../../base/node-file-errors.js";
 import { Presence, untilAbsent } from "../../base/presence.js";
 import type { Logger } from "../../base/log.js";
-import { probeBucket } from "../../bucket/probe.js";
 import { openCluster } from "../../log/cluster-identity.js";
 import type { MemberEnd } from "../../member/context.js";
 import type { Master } from "../../member/master.js";
@@ -33,6 +32,7 @@ import { keepRoleLabel } from "./role-label.js";
 import { seedMember } from "./seed.js";
 import { RunningMember } from "./served.js";
 import { openStore, type Store } from "./store.js";
+import { mayCure, pauseMsAfter, StoreProof } from "./store-proof.js";
 import { productVersion, type System } from "./system.js";
 
 export interface RunParts {
@@ -47,7 +47,6 @@ export interface RunParts {
 
 const stoppedEarly: MemberEnd = { reason: "Stopped", masterExit: undefined, unshipped: false };
 
-const PAUSE_MS_MAX = 10_000;
 const CLAIM_TRIES = 3;
 const CLAIM_PAUSE_MS = 100;
 const LEFT_MASTER_KILL_MS = 10_000;
@@ -120,26 +119,36 @@ async function runAlone(
     // A container beside us may run already, beside a member that was killed: what it writes nobody vouches for.
     const wasLeft = gate !== undefined && isHeld();
     if (gate !== undefined && !(await endLeftMaster(parts, master, served, signal))) return stoppedEarly;
-    const history = await untilReached(parts, served, signal, async () => {
-      const reached = await reach(parts, folders, metrics, signal);
+    const reached = await untilReached(parts, served, signal, async () => {
+      const found = await reach(parts, folders, metrics, signal);
       try {
-        await seedMember(parts, reached, signal);
-        return reached;
+        await seedMember(parts, found.history, signal);
+        return found;
       } catch (error) {
-        await reached.store.single.close();
+        await found.history.store.single.close();
         throw error;
       }
     });
-    if (history === undefined) return stoppedEarly;
+    if (reached === undefined) return stoppedEarly;
+    const { history, proof } = reached;
     const run = { member: config.member, nonce, bootId: processes.self.bootId };
-    composed = composeMember({ ...parts, metrics, history, run, master, kubernetes, board });
-    served.begin(composed.member, history.cluster.uid, history.store.trouble);
+    composed = composeMember({ ...parts, metrics, history, proof, run, master, kubernetes, board });
+    served.begin(composed.member, history.cluster.uid, () => proof.trouble ?? history.store.trouble());
     parts.onComposed(composed.member, master);
     const { member } = composed;
     if (pod !== undefined && gate !== undefined) {
       besides.push(keepPod({ ...system, logger, member, gate, isHeld, wasLeft, ...pod, config }, over.signal));
     }
-    return await member.run(signal);
+    let refused: { readonly error: unknown } | undefined;
+    const refuse = (error: unknown): void => {
+      refused = { error };
+      scope.abort(error);
+    };
+    besides.push(proof.run(over.signal).catch(refuse));
+    const end = await member.run(signal);
+    // As if it had been found out before there was a member: it has led nowhere.
+    if (refused !== undefined) throw refused.error;
+    return end;
   } finally {
     over.abort(new Error("the member has ended"));
     await Promise.all(besides);
@@ -237,32 +246,33 @@ async function announce(http: MemberHttp, config: LoadedConfig["config"], logger
   return url;
 }
 
-/** The bucket, found safe, and the cluster in it, which is this disk's. */
+interface Reached {
+  readonly history: History;
+  readonly proof: StoreProof;
+}
+
+/** The bucket, and the cluster in it, which is this disk's. Found safe before anything is put into it; where there is a history already, that is left to whoever needs it. */
 async function reach(
   parts: RunParts,
   folders: LocalFolders,
   metrics: MemberMetrics,
   signal: AbortSignal,
-): Promise<History> {
+): Promise<Reached> {
   const { config, system, logger } = parts;
   const store: Store = await openStore(config, system, logger, metrics);
   try {
-    const report = await probeBucket(store.single, { ...system, onRetry: store.onRetry }, signal);
-    logger.info({ url: report.url, steps: report.steps.length }, `the bucket ${report.url} keeps its promises`);
+    const proof = new StoreProof({ ...system, store, config, logger });
+    // What is fetched from another cluster begins a history.
+    if (config.bootstrapFrom !== undefined) await proof.attempt(signal);
     const found = await new StateStore(system.fs, folders).read();
     const uid = found.found === "state" ? found.state.cluster : undefined;
-    const cluster = await openCluster({ ...system, bucket: store.steady }, { uid }, signal);
-    return historyOf(store, cluster, system, logger);
+    const beforeCreation = (inner: AbortSignal): Promise<void> => proof.attempt(inner);
+    const cluster = await openCluster({ ...system, bucket: store.steady, beforeCreation }, { uid }, signal);
+    return { history: historyOf(store, cluster, system, logger), proof };
   } catch (error) {
     await store.single.close();
     throw error;
   }
-}
-
-/** Wrong ones may be replaced where they are read again. */
-function awaitsFiles(error: unknown, { bucket }: LoadedConfig["config"]): boolean {
-  if (bucket.caFile !== undefined && hasCode(error, "BucketTlsInvalid")) return true;
-  return bucket.credentialsDirectory !== undefined && hasCode(error, "BucketAccessDenied");
 }
 
 /** What waiting may cure is waited for, said each time; the rest is thrown. Undefined: told to stop. */
@@ -270,8 +280,8 @@ async function untilReached(
   { config, system, logger }: RunParts,
   served: RunningMember,
   signal: AbortSignal,
-  work: () => Promise<History>,
-): Promise<History | undefined> {
+  work: () => Promise<Reached>,
+): Promise<Reached | undefined> {
   for (let tries = 1; ; tries += 1) {
     try {
       return await work();
@@ -283,15 +293,14 @@ async function untilReached(
           return undefined;
         continue;
       }
-      if (!isKind(error, "transient") && !awaitsFiles(error, config)) throw error;
+      if (!mayCure(error, config)) throw error;
       served.trouble = messageWithHint(error);
-      const pauseMs = Math.min(PAUSE_MS_MAX, STEP_MS * tries);
       logger.warn(
         { err: error, tries },
         `${["BootstrapSourceUnusable", "BootstrapEmptied"].some((code) => hasCode(error, code)) ? "the history can't begin yet" : "the bucket can't be reached yet"}: ${messageOf(error)}`,
       );
       try {
-        await system.clock.sleep(pauseMs, signal);
+        await system.clock.sleep(pauseMsAfter(tries), signal);
       } catch {
         return undefined;
       }

@@ -1,7 +1,8 @@
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { NO_LONGER, type Clock } from "../../base/clock.js";
 import { messageOf, MetaMasterError } from "../../base/errors.js";
 import type { Logger } from "../../base/log.js";
+import { http } from "../../base/node-http.js";
 import { EVERYWHERE, formatAddress, isLoopback, type Address } from "../config/address.js";
 import { toProblem } from "./problem.js";
 import { checkRequest } from "./request-guard.js";
@@ -49,7 +50,7 @@ export class MemberHttp {
   constructor(settings: HttpSettings, components: HttpComponents) {
     this.#settings = settings;
     this.#components = components;
-    this.#server = createServer(
+    this.#server = http.createServer(
       {
         maxHeaderSize: HEADER_BYTES_MAX,
         headersTimeout: HEADERS_MS_MAX,

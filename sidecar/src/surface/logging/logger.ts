@@ -1,5 +1,4 @@
 import { pino, type Logger as PinoLogger, type DestinationStream } from "pino";
-import pretty from "pino-pretty";
 import { MetaMasterError } from "../../base/errors.js";
 import type { Logger } from "../../base/log.js";
 import { scrub } from "../../bucket/store-errors.js";
@@ -22,10 +21,10 @@ const STDERR = 2;
 const BUFFER_BYTES_MAX = 4 * 1024 * 1024;
 
 /** Structured lines to standard error: readable on a terminal, JSON otherwise. Writing never blocks the member. */
-export function createLogger(settings: LogSettings, isTerminal: boolean): ProductLogger {
+export async function createLogger(settings: LogSettings, isTerminal: boolean): Promise<ProductLogger> {
   const output = pino.destination({ fd: STDERR, sync: false, maxLength: BUFFER_BYTES_MAX });
   const readable = settings.format === "Pretty" || (settings.format === "Auto" && isTerminal);
-  const logger = pinoLogger(settings, readable ? prettyStream(output, isTerminal) : output);
+  const logger = pinoLogger(settings, readable ? await prettyStream(output, isTerminal) : output);
   return Object.assign(adapt(logger), {
     flush: (): void => {
       try {
@@ -52,7 +51,9 @@ export function pinoLogger(settings: LogSettings, output: DestinationStream): Pi
   );
 }
 
-function prettyStream(destination: DestinationStream, colorize: boolean): DestinationStream {
+/** Loaded here only: in a pod nobody reads it. */
+async function prettyStream(destination: DestinationStream, colorize: boolean): Promise<DestinationStream> {
+  const { default: pretty } = await import("pino-pretty");
   return pretty({
     destination,
     colorize,

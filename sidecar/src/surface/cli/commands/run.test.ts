@@ -52,3 +52,16 @@ test("what nobody caught ends the master, then the process, with the number of a
   told.stop?.("SIGTERM");
   expect(typeof (await running)).toBe("number");
 }, 30_000);
+
+test("told to end before it began, it begins nothing", async () => {
+  const interrupted = new Error("interrupted");
+  const streams = { out: () => undefined, err: () => undefined, isTerminal: false };
+  const environment = { METAMASTER_CONFIG: join(folder, "metamaster.yaml") };
+  const context = new CommandContext(
+    { streams, environment, system: openSystem(), signal: AbortSignal.abort(interrupted) },
+    { output: "text" },
+  );
+  const signals: RunSignals = { onStop: () => undefined, onDefect: () => undefined, exit: () => undefined };
+  await expect(runCommand(context, ["/bin/true"], signals)).rejects.toBe(interrupted);
+  expect(existsSync(join(folder, "data"))).toBe(false);
+});

@@ -49,8 +49,10 @@ async function live(
 ): Promise<number> {
   const { config, cautions } = await context.config();
   const { isTerminal } = context.console;
-  const logger = createLogger({ ...config.log, member: config.member }, isTerminal);
+  const logger = await createLogger({ ...config.log, member: config.member }, isTerminal);
   for (const caution of cautions) logger.warn({}, caution);
+  // Told to end while this code was being loaded: nothing is begun that would have to be stopped.
+  context.signal.throwIfAborted();
   const stop = new AbortController();
   let running: { readonly member: Member; readonly master: Master } | undefined;
   signals.onStop((name) => {
