@@ -5,22 +5,22 @@ import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, jest, test } from "@jest/globals";
 import type { Logger } from "../../sidecar/src/base/log.js";
 import { SystemClock } from "../../sidecar/src/base/system-clock.js";
-import { ChildMaster } from "../../sidecar/src/member/child-master.js";
-import { ContainerGuard } from "../../sidecar/src/member/container-guard.js";
-import { ContainerMaster } from "../../sidecar/src/member/container-master.js";
-import { LinuxProcessTable } from "../../sidecar/src/member/container-processes.js";
-import { Gate } from "../../sidecar/src/member/gate.js";
-import { childLink } from "../../sidecar/src/member/guard-link.js";
-import { LockBar } from "../../sidecar/src/member/lock-bar.js";
-import { lockHolders } from "../../sidecar/src/member/lock-holders.js";
-import type { Master } from "../../sidecar/src/member/master.js";
-import { isLiving } from "../../sidecar/src/member/process-group.js";
+import { ChildMaster } from "../../sidecar/src/member/master/child-master.js";
+import { ContainerGuard } from "../../sidecar/src/member/master/container-guard.js";
+import { ContainerMaster } from "../../sidecar/src/member/master/container-master.js";
+import { LinuxProcessTable } from "../../sidecar/src/member/master/container-processes.js";
+import { Gate } from "../../sidecar/src/member/master/gate.js";
+import { childLink } from "../../sidecar/src/member/master/guard-link.js";
+import { LockBar } from "../../sidecar/src/member/master/lock-bar.js";
+import { lockHolders } from "../../sidecar/src/member/master/lock-holders.js";
+import type { Master } from "../../sidecar/src/member/master/master.js";
+import { isLiving } from "../../sidecar/src/member/master/process-group.js";
 import { lockHolder } from "./lock-holder.js";
 
 // The rules of `Master` that a child of ours and a container beside us share, with real processes that hold a real LOCK.
 jest.setTimeout(60_000);
 
-const GUARD = new URL("../../dist/sidecar/src/member/container-guard-main.js", import.meta.url).pathname;
+const GUARD = new URL("../../dist/sidecar/src/member/master/container-guard-main.js", import.meta.url).pathname;
 const LONG_MS = 600_000;
 const gentle = { graceMs: 20_000, killWithinMs: 20_000 };
 

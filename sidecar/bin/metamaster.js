@@ -17,7 +17,7 @@ setFlagsFromString("--semi-space-growth-factor=1");
 const NEEDED = [22, 15];
 const main = new URL("../../dist/sidecar/src/surface/cli/main.js", import.meta.url);
 /** By itself: the command line would be twice as large in memory. */
-const watchdog = new URL("../../dist/sidecar/src/member/container-guard-main.js", import.meta.url);
+const watchdog = new URL("../../dist/sidecar/src/member/master/container-guard-main.js", import.meta.url);
 
 function newEnough(version) {
   const [major = 0, minor = 0] = version.split(".").map(Number);

@@ -1,4 +1,4 @@
-import { LeaseDesk } from "../src/member/lease-parts.js";
+import { LeaseDesk } from "../src/member/election/lease-parts.js";
 import { withFaults, type Mutation } from "./mutation.js";
 import { noFaults } from "./network.js";
 import { overriding, patched } from "./patching.js";

@@ -3,7 +3,7 @@ import type { Logger } from "../src/base/log.js";
 import type { Member } from "../src/member/member.js";
 import type { Layout } from "../src/replica/layout.js";
 import { assemble, type Assembled } from "./assembly.js";
-import type { Holder } from "../src/member/lease-record.js";
+import type { Holder } from "../src/member/election/lease-record.js";
 import { SimulatedBucket } from "./bucket.js";
 import { SimulatedLeases, type LeaseServer } from "./lease-server.js";
 import { callOver, type NetworkEnd, type Route } from "./network.js";

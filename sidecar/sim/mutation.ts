@@ -7,9 +7,9 @@ import type { Claim, ClusterIdentity, LogReader, LogWriter } from "../src/log/lo
 import type { PurgeComponents, PurgeSettings } from "../src/log/purge/purge.js";
 import type { whereStillThere } from "../src/log/still-there.js";
 import type { MemberComponents } from "../src/member/context.js";
-import type { LeaseWitness } from "../src/member/lease-candidate.js";
-import type { Election } from "../src/member/election.js";
-import type { Master } from "../src/member/master.js";
+import type { LeaseWitness } from "../src/member/election/lease-candidate.js";
+import type { Election } from "../src/member/election/election.js";
+import type { Master } from "../src/member/master/master.js";
 import type { MemberSettings } from "../src/member/settings.js";
 import type { seed } from "../src/replica/seed.js";
 import type { Follower, Shipper } from "../src/replica/replica.js";

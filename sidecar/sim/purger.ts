@@ -3,7 +3,7 @@ import { retrying } from "../src/bucket/retry.js";
 import type { Life } from "../src/log/purge/fence.js";
 import { purge, type PurgeComponents, type PurgeSettings } from "../src/log/purge/purge.js";
 import { surveyPrefix } from "../src/log/purge/survey.js";
-import { leaseLife } from "../src/member/lease-life.js";
+import { leaseLife } from "../src/member/election/lease-life.js";
 import { SimulatedBucket } from "./bucket.js";
 import { MachineClock, SimulatedClock } from "./clock.js";
 import type { Cluster, Stage } from "./cluster.js";

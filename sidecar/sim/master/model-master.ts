@@ -1,5 +1,5 @@
 import { MetaMasterError } from "../../src/base/errors.js";
-import type { Master, MasterExit } from "../../src/member/master.js";
+import type { Master, MasterExit } from "../../src/member/master/master.js";
 import type { MachineClock } from "../clock.js";
 import { never, type Incarnation } from "../incarnation.js";
 import type { SeededRandom } from "../random.js";

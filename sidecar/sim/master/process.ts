@@ -1,5 +1,5 @@
 import { hasCode } from "../../src/base/errors.js";
-import type { MasterExit } from "../../src/member/master.js";
+import type { MasterExit } from "../../src/member/master/master.js";
 import type { Incarnation } from "../incarnation.js";
 import type { SeededRandom } from "../random.js";
 import { Violation } from "../violation.js";

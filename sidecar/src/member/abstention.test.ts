@@ -2,7 +2,7 @@ import { afterEach, beforeEach, expect, test } from "@jest/globals";
 import { LeaseServer } from "../../sim/lease-server.js";
 import { SeededRandom } from "../../sim/random.js";
 import { MetaMasterError } from "../base/errors.js";
-import { LeaseElection } from "./lease-election.js";
+import { LeaseElection } from "./election/lease-election.js";
 import { silent } from "./testing/contender.js";
 import { World, type Machine } from "./testing/world.js";
 

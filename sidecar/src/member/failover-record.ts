@@ -1,5 +1,5 @@
 import type { Clock } from "../base/clock.js";
-import type { Candidacy } from "./election.js";
+import type { Candidacy } from "./election/election.js";
 
 /** How a member became primary, and where the time went; milliseconds. Kept, shown by status, printed by the demo. */
 export interface FailoverRecord {

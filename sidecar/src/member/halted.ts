@@ -3,8 +3,8 @@ import type { Logger } from "../base/log.js";
 import { stopped, type MemberContext, type Next } from "./context.js";
 import { killMaster } from "./fencing.js";
 import { haltReasons, type Halt } from "./halts.js";
-import { pause, Scope } from "./scope.js";
-import { Changes } from "./changes.js";
+import { pause, Scope } from "../base/scope.js";
+import { Changes } from "../base/changes.js";
 
 /** The go-ahead that a halted member waits for. */
 export class Resumption {

@@ -1,7 +1,7 @@
 import { messageOf } from "../base/errors.js";
 import type { MemberContext } from "./context.js";
 import { untilAnswered } from "./roll-call.js";
-import { Scope, within } from "./scope.js";
+import { Scope, within } from "../base/scope.js";
 import type { Term } from "./term.js";
 
 export interface HandOver {

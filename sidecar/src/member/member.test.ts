@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
-import { Changes } from "./changes.js";
+import { Changes } from "../base/changes.js";
 import type { Proof } from "./proof.js";
-import { pause } from "./scope.js";
+import { pause } from "../base/scope.js";
 import { World, type Machine } from "./testing/world.js";
 
 let world: World;

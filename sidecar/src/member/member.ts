@@ -21,7 +21,7 @@ import { IdentityGuard } from "./identity-guard.js";
 import { promote } from "./promoting.js";
 import { serve } from "./primary.js";
 import { RoleBoard, roleText, type RoleState } from "./roles.js";
-import { pause, untilAborted } from "./scope.js";
+import { pause, untilAborted } from "../base/scope.js";
 import type { MemberSettings } from "./settings.js";
 import { follow } from "./standby.js";
 import { Switchovers, type SwitchoverRequest, type SwitchoverResult } from "./switchover.js";

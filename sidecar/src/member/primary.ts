@@ -1,7 +1,7 @@
 import { hasCode, messageOf, MetaMasterError } from "../base/errors.js";
 import { stopped, type MemberContext, type Next } from "./context.js";
 import { announce, conclude, type HandOver } from "./hand-over.js";
-import { pause, Scope } from "./scope.js";
+import { pause, Scope } from "../base/scope.js";
 import { supervise } from "./supervise.js";
 import { switchoverFailed, type PendingSwitchover } from "./switchover.js";
 import type { Term } from "./term.js";

@@ -1,5 +1,5 @@
 import type { Clock } from "../base/clock.js";
-import { Changes } from "./changes.js";
+import { Changes } from "../base/changes.js";
 
 export type Role =
   /** Comparing the disk with the log, restoring, repairing. */

@@ -3,7 +3,7 @@ import type { ReadEntry } from "../formats/entry.js";
 import { abstentionOf } from "./abstention.js";
 import type { MemberContext } from "./context.js";
 import { mayStand } from "./decisions.js";
-import { pause, within } from "./scope.js";
+import { pause, within } from "../base/scope.js";
 import type { Watch } from "./watch.js";
 
 const lookMs = 100;

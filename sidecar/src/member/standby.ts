@@ -7,7 +7,7 @@ import { isOwnEpoch, mayStand } from "./decisions.js";
 import { look, nextAfter } from "./following.js";
 import { RoleAwareRunner } from "./role-aware.js";
 import { answerLast } from "./roll-call.js";
-import { pause, pauseOrChange } from "./scope.js";
+import { pause, pauseOrChange } from "../base/scope.js";
 import type { Watch } from "./watch.js";
 
 /** How often the log is looked at before the bucket is proven. */

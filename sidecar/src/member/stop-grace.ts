@@ -3,7 +3,7 @@ import { messageOf } from "../base/errors.js";
 import type { LogWriter } from "../log/log.js";
 import type { MemberContext } from "./context.js";
 import { LeaderPen } from "./leader-pen.js";
-import { Scope } from "./scope.js";
+import { Scope } from "../base/scope.js";
 import type { Watch } from "./watch.js";
 
 interface Grace {

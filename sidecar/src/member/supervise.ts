@@ -2,8 +2,8 @@ import { messageOf } from "../base/errors.js";
 import { Backoff } from "./backoff.js";
 import type { MemberContext } from "./context.js";
 import { afterMasterFailure } from "./decisions.js";
-import type { MasterExit } from "./master.js";
-import { pause, Scope, within } from "./scope.js";
+import type { MasterExit } from "./master/master.js";
+import { pause, Scope, within } from "../base/scope.js";
 import type { Term } from "./term.js";
 
 /** While opening the check is asked this often, if its own interval isn't shorter: every bit of it is part of a failover. */

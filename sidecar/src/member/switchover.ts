@@ -1,6 +1,6 @@
 import type { Clock } from "../base/clock.js";
 import { MetaMasterError } from "../base/errors.js";
-import { Changes } from "./changes.js";
+import { Changes } from "../base/changes.js";
 
 export interface SwitchoverRequest {
   /** Undefined: whoever comes first. */

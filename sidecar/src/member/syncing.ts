@@ -4,7 +4,7 @@ import { Backoff } from "./backoff.js";
 import { stopped, type MemberContext, type Next } from "./context.js";
 import { afterSyncError } from "./decisions.js";
 import { haltFor } from "./halts.js";
-import { pause, untilAborted } from "./scope.js";
+import { pause, untilAborted } from "../base/scope.js";
 import { FollowerWatch, TailWatch, type Watch } from "./watch.js";
 
 /** Ends whatever master may be left, compares the disk with the log, and makes ready to watch. Trouble is tried again for ever. */

@@ -7,7 +7,7 @@ import type { MemberContext } from "./context.js";
 import { mayAcknowledge } from "./decisions.js";
 import type { FailoverRecord, TimeSplit } from "./failover-record.js";
 import { LeaderPen } from "./leader-pen.js";
-import { pause, Scope } from "./scope.js";
+import { pause, Scope } from "../base/scope.js";
 import type { Watch } from "./watch.js";
 
 export interface TermOrigin {

@@ -12,7 +12,7 @@ export class LocalFolders {
   readonly staging: string;
   readonly links: string;
   readonly quarantine: string;
-  /** RocksDB's `LOCK` files that a bar stands in the place of (member/lock-bar.ts). */
+  /** RocksDB's `LOCK` files that a bar stands in the place of (member/master/lock-bar.ts). */
   readonly locks: string;
 
   constructor(dataDirectory: string) {

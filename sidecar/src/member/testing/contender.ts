@@ -6,10 +6,10 @@ import type { Clock } from "../../base/clock.js";
 import type { Logger } from "../../base/log.js";
 import type { Position, WriterId } from "../../formats/entry.js";
 import type { LogWriter } from "../../log/log.js";
-import type { Election, LeadershipEnd } from "../election.js";
+import type { Election, LeadershipEnd } from "../election/election.js";
 import { LeaderPen } from "../leader-pen.js";
 import type { Contender, ElectionWorld } from "./election-contract.js";
-import { pauseOrChange } from "../scope.js";
+import { pauseOrChange } from "../../base/scope.js";
 import { MemoryLog, MemoryWriter, memoryClaim, memoryReader } from "./memory-log.js";
 
 export const silent: Logger = { debug: () => {}, info: () => {}, warn: () => {}, error: () => {} };

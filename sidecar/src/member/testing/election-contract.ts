@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
-import type { Election, LeadershipEnd } from "../election.js";
+import type { Election, LeadershipEnd } from "../election/election.js";
 
 /** One candidate or leader of a cluster under test, driven as a member drives it. */
 export interface Contender {

@@ -1,7 +1,7 @@
 import type { Clock } from "../../base/clock.js";
 import { MetaMasterError } from "../../base/errors.js";
-import type { Master, MasterExit } from "../master.js";
-import { pause, Scope } from "../scope.js";
+import type { Master, MasterExit } from "../master/master.js";
+import { pause, Scope } from "../../base/scope.js";
 
 /** A master as values: what a test makes of it. Its watchdog kills it when the lease runs out. */
 export class ModelMaster implements Master {

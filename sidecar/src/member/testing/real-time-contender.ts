@@ -2,7 +2,7 @@ import type { Clock } from "../../base/clock.js";
 import { MetaMasterError } from "../../base/errors.js";
 import { SystemClock } from "../../base/system-clock.js";
 import type { LeaseRecord, LeaseStore, StoredLease } from "../../kube/leases.js";
-import type { Election } from "../election.js";
+import type { Election } from "../election/election.js";
 import { LogContender } from "./contender.js";
 import type { Contender, ElectionWorld } from "./election-contract.js";
 import { MemoryLog } from "./memory-log.js";

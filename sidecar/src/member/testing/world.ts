@@ -8,7 +8,7 @@ import { Scheduler } from "../../../sim/scheduler.js";
 import type { MemberComponents, MemberEnd } from "../context.js";
 import type { FailoverRecord } from "../failover-record.js";
 import type { Halt } from "../halts.js";
-import { LogElection } from "../log-election.js";
+import { LogElection } from "../election/log-election.js";
 import { Member } from "../member.js";
 import type { MemberRecords } from "../records.js";
 import { defaultMemberSettings, type MemberSettings } from "../settings.js";

@@ -86,7 +86,7 @@ function addWatchdog(program: Command): void {
       "a database and its directory, absolute; each one of the configuration",
     )
     .action(async () => {
-      await import("../../member/container-guard-main.js");
+      await import("../../member/master/container-guard-main.js");
       await new Promise(() => undefined);
     });
 }

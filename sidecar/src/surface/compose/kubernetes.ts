@@ -4,8 +4,8 @@ import { KubeClient } from "../../kube/client.js";
 import { KubeLeases } from "../../kube/lease-store.js";
 import { OwnPod } from "../../kube/own-pod.js";
 import { PodEvidence } from "../../kube/pod-evidence.js";
-import type { LeaseWitness } from "../../member/lease-candidate.js";
-import { lockHolders } from "../../member/lock-holders.js";
+import type { LeaseWitness } from "../../member/election/lease-candidate.js";
+import { lockHolders } from "../../member/master/lock-holders.js";
 import type { LoadedConfig } from "../config/load.js";
 import { productVersion, type System } from "./system.js";
 

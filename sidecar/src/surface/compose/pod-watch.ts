@@ -2,7 +2,7 @@ import type { Clock } from "../../base/clock.js";
 import { hasCode, messageWithHint } from "../../base/errors.js";
 import type { Logger } from "../../base/log.js";
 import type { OwnPod, PodView } from "../../kube/own-pod.js";
-import { Changes } from "../../member/changes.js";
+import { Changes } from "../../base/changes.js";
 import { codeOf } from "../../member/context.js";
 
 const PAUSE_MS_MIN = 500;

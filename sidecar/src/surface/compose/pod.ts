@@ -2,7 +2,7 @@ import type { Clock } from "../../base/clock.js";
 import { messageOf, messageWithHint, MetaMasterError } from "../../base/errors.js";
 import type { Logger } from "../../base/log.js";
 import type { OwnPod } from "../../kube/own-pod.js";
-import type { Gate } from "../../member/gate.js";
+import type { Gate } from "../../member/master/gate.js";
 import type { Member } from "../../member/member.js";
 import type { Role } from "../../member/roles.js";
 import type { LoadedConfig } from "../config/load.js";

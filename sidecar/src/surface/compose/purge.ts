@@ -3,7 +3,7 @@ import { inClusterAccess } from "../../kube/access.js";
 import { KubeClient } from "../../kube/client.js";
 import { KubeLeases } from "../../kube/lease-store.js";
 import type { Life } from "../../log/purge/fence.js";
-import { leaseLife } from "../../member/lease-life.js";
+import { leaseLife } from "../../member/election/lease-life.js";
 import type { LoadedConfig } from "../config/load.js";
 import { productVersion, type System } from "./system.js";
 

@@ -2,7 +2,7 @@ import { setImmediate } from "node:timers/promises";
 import { afterEach, beforeEach, expect, test } from "@jest/globals";
 import { ManualClock } from "../../bucket/testing/test-clock.js";
 import type { PodView } from "../../kube/own-pod.js";
-import { Changes } from "../../member/changes.js";
+import { Changes } from "../../base/changes.js";
 import { RoleBoard } from "../../member/roles.js";
 import { silent } from "../../member/testing/contender.js";
 import { keepRoleLabel, ROLE_LABEL } from "./role-label.js";

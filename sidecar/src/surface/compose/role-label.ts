@@ -2,9 +2,9 @@ import type { Clock } from "../../base/clock.js";
 import { withDeadline } from "../../base/deadline.js";
 import { messageOf, messageWithHint, MetaMasterError } from "../../base/errors.js";
 import type { Logger } from "../../base/log.js";
-import { Changes } from "../../member/changes.js";
+import { Changes } from "../../base/changes.js";
 import type { Role, RoleBoard } from "../../member/roles.js";
-import { pauseOrChange } from "../../member/scope.js";
+import { pauseOrChange } from "../../base/scope.js";
 import type { OwnPod, PodView } from "../../kube/own-pod.js";
 import type { PodWatch } from "./pod-watch.js";
 

@@ -1,6 +1,6 @@
 import { MetaMasterError } from "../../base/errors.js";
 import type { Position } from "../../formats/entry.js";
-import type { Gate } from "../../member/gate.js";
+import type { Gate } from "../../member/master/gate.js";
 import type { Member, MemberStatus } from "../../member/member.js";
 import { Resumption, resumeRefusal } from "../../member/halted.js";
 import { haltReasons, type Halt } from "../../member/halts.js";

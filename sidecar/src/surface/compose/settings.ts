@@ -1,6 +1,6 @@
 import type { BucketConfig } from "../../bucket/open.js";
 import { collectorDefaults, type CollectorSettings } from "../../log/collector.js";
-import type { HealthCheck } from "../../member/health.js";
+import type { HealthCheck } from "../../member/master/health.js";
 import { defaultMemberSettings, type MemberSettings } from "../../member/settings.js";
 import type { Layout } from "../../replica/layout.js";
 import type { ReconcileSettings } from "../../replica/reconcile.js";

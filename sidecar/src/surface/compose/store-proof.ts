@@ -3,9 +3,9 @@ import { hasCode, isKind, messageOf, messageWithHint } from "../../base/errors.j
 import type { Logger } from "../../base/log.js";
 import type { Random } from "../../base/random.js";
 import { probeBucket } from "../../bucket/probe.js";
-import { Changes } from "../../member/changes.js";
+import { Changes } from "../../base/changes.js";
 import type { Proof } from "../../member/proof.js";
-import { pause, pauseOrChange } from "../../member/scope.js";
+import { pause, pauseOrChange } from "../../base/scope.js";
 import type { LoadedConfig } from "../config/load.js";
 import type { Store } from "./store.js";
 

@@ -1,4 +1,4 @@
-import type { LeaseTimes } from "../../member/lease-times.js";
+import type { LeaseTimes } from "../../member/election/lease-times.js";
 import type { Config } from "./schema.js";
 
 /** What is not given follows from what is. */

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { leaseMsMax } from "../../member/lease-times.js";
+import { leaseMsMax } from "../../member/election/lease-times.js";
 import { parseAddress, parseListenAddress, type Address } from "./address.js";
 import {
   choice,

@@ -1,5 +1,5 @@
 import type { Position } from "../../formats/entry.js";
-import type { Gate } from "../../member/gate.js";
+import type { Gate } from "../../member/master/gate.js";
 import type { RoleState } from "../../member/roles.js";
 import type { SwitchoverRequest, SwitchoverResult } from "../../member/switchover.js";
 import type { Barrier } from "../../replica/replica.js";

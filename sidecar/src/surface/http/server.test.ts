@@ -5,7 +5,7 @@ import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
 import { MetaMasterError } from "../../base/errors.js";
 import { SystemClock } from "../../base/system-clock.js";
 import type { Position } from "../../formats/entry.js";
-import { Gate } from "../../member/gate.js";
+import { Gate } from "../../member/master/gate.js";
 import { RoleBoard, type RoleState } from "../../member/roles.js";
 import type { SwitchoverRequest, SwitchoverResult } from "../../member/switchover.js";
 import type { Barrier } from "../../replica/replica.js";

@@ -1,6 +1,6 @@
 import { messageOf, MetaMasterError } from "../../../base/errors.js";
 import type { MemberEnd } from "../../../member/context.js";
-import type { Master } from "../../../member/master.js";
+import type { Master } from "../../../member/master/master.js";
 import type { Member } from "../../../member/member.js";
 import { childMaster, containerMaster, type MasterMaker, type MasterParts } from "../../compose/master.js";
 import { runMember } from "../../compose/run.js";

@@ -1,5 +1,5 @@
-import { NO_LONGER, type Clock } from "../base/clock.js";
-import { MetaMasterError } from "../base/errors.js";
+import { NO_LONGER, type Clock } from "./clock.js";
+import { MetaMasterError } from "./errors.js";
 import type { Changes } from "./changes.js";
 
 /** A signal that aborts with its parents or by itself. `close` when done, so that long-lived parents keep no listener. */

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "@jest/globals";
-import type { LeaseRecord, StoredLease } from "../kube/leases.js";
+import type { LeaseRecord, StoredLease } from "../../kube/leases.js";
 import { leaseLife } from "./lease-life.js";
 import { holderText, parseHolder, released, renewed, stampOf, takenBy } from "./lease-record.js";
 import { seeLease, verdictOf, type LeaseView, type LogSays } from "./lease-view.js";

@@ -1,7 +1,7 @@
 import { spawn, type ChildProcessByStdio } from "node:child_process";
 import type { Readable, Writable } from "node:stream";
-import type { Clock } from "../base/clock.js";
-import { MetaMasterError } from "../base/errors.js";
+import type { Clock } from "../../base/clock.js";
+import { MetaMasterError } from "../../base/errors.js";
 import { uptimeHundredths } from "./uptime.js";
 import { guardMessageBytes, guardScript } from "./guard-script.js";
 

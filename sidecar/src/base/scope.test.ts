@@ -1,5 +1,5 @@
 import { expect, test } from "@jest/globals";
-import { SystemClock } from "../base/system-clock.js";
+import { SystemClock } from "./system-clock.js";
 import { Changes } from "./changes.js";
 import { pauseOrChange } from "./scope.js";
 

@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { MetaMasterError } from "../base/errors.js";
+import { MetaMasterError } from "../../base/errors.js";
 
 /** SQLITE_BUSY: a record lock of somebody else is in the way of the one that a read takes. */
 const busy = 5;

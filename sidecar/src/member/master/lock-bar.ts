@@ -11,7 +11,7 @@ import {
   type BigIntStats,
 } from "node:fs";
 import { basename, join } from "node:path";
-import { MetaMasterError } from "../base/errors.js";
+import { MetaMasterError } from "../../base/errors.js";
 import { holdersOf, type LockHolder } from "./lock-holders.js";
 import { lockedByAnybody } from "./lock-probe.js";
 import { isSystemError } from "./process-group.js";

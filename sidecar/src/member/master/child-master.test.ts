@@ -3,8 +3,8 @@ import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
-import type { Logger } from "../base/log.js";
-import { SystemClock } from "../base/system-clock.js";
+import type { Logger } from "../../base/log.js";
+import { SystemClock } from "../../base/system-clock.js";
 import { ChildMaster, type ChildMasterSettings, type ChildMasterSystem } from "./child-master.js";
 import { guardScript } from "./guard-script.js";
 import { healthProbe } from "./health-probes.js";

@@ -1,10 +1,10 @@
-import type { Clock } from "../base/clock.js";
-import { isKind, messageOf } from "../base/errors.js";
-import type { Logger } from "../base/log.js";
-import type { Random } from "../base/random.js";
-import type { ReadEntry } from "../formats/entry.js";
-import type { Appended } from "../log/log.js";
-import { Changes } from "./changes.js";
+import type { Clock } from "../../base/clock.js";
+import { isKind, messageOf } from "../../base/errors.js";
+import type { Logger } from "../../base/log.js";
+import type { Random } from "../../base/random.js";
+import type { ReadEntry } from "../../formats/entry.js";
+import type { Appended } from "../../log/log.js";
+import { Changes } from "../../base/changes.js";
 import type { Candidacy, Election, LeadershipEnd, LeadershipTerm, WatchStart } from "./election.js";
 import {
   beginWatch,
@@ -15,7 +15,7 @@ import {
   type LeaseWatch,
   type LeaseWatchSettings,
 } from "./lease-watch.js";
-import { pauseOrChange } from "./scope.js";
+import { pauseOrChange } from "../../base/scope.js";
 
 export interface LogElectionSettings {
   readonly member: string;

@@ -1,5 +1,5 @@
-import type { StoredLease } from "../kube/leases.js";
-import type { LeaseLife } from "../log/purge/fence.js";
+import type { StoredLease } from "../../kube/leases.js";
+import type { LeaseLife } from "../../log/purge/fence.js";
 import { parseHolder } from "./lease-record.js";
 
 /** What a purge sees of a Lease. */

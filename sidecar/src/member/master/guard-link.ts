@@ -2,7 +2,7 @@ import { spawn } from "node:child_process";
 import { connect } from "node:net";
 import { Duplex } from "node:stream";
 import { fileURLToPath } from "node:url";
-import { messageOf, MetaMasterError } from "../base/errors.js";
+import { messageOf, MetaMasterError } from "../../base/errors.js";
 import type { BarredDatabase } from "./lock-bar.js";
 
 /** A new connection to the watchdog, whose end is heard of. */

@@ -1,11 +1,11 @@
 import type { Duplex } from "node:stream";
-import type { Clock } from "../base/clock.js";
-import { messageOf, MetaMasterError } from "../base/errors.js";
-import type { Logger } from "../base/log.js";
-import { Changes } from "./changes.js";
+import type { Clock } from "../../base/clock.js";
+import { messageOf, MetaMasterError } from "../../base/errors.js";
+import type { Logger } from "../../base/log.js";
+import { Changes } from "../../base/changes.js";
 import type { GuardLink } from "./guard-link.js";
 import { heedLines } from "./heed-lines.js";
-import { pause, pauseOrChange } from "./scope.js";
+import { pause, pauseOrChange } from "../../base/scope.js";
 import { uptimeHundredths } from "./uptime.js";
 
 /** Between attempts to reach a watchdog that is gone: it grants a new one's sidecar a second. */

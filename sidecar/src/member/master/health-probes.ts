@@ -1,8 +1,8 @@
 import { spawn } from "node:child_process";
 import { request as requestHttps } from "node:https";
 import { connect } from "node:net";
-import { messageOf } from "../base/errors.js";
-import { http } from "../base/node-http.js";
+import { messageOf } from "../../base/errors.js";
+import { http } from "../../base/node-http.js";
 import type { Health, HealthCheck, HealthProbe } from "./health.js";
 
 const reasonCharsMax = 300;

@@ -2,9 +2,9 @@ import { spawn, type ChildProcess } from "node:child_process";
 import { accessSync, constants, existsSync } from "node:fs";
 import { delimiter, join, resolve } from "node:path";
 import { Writable } from "node:stream";
-import type { Clock } from "../base/clock.js";
-import { messageOf, MetaMasterError } from "../base/errors.js";
-import type { Logger } from "../base/log.js";
+import type { Clock } from "../../base/clock.js";
+import { messageOf, MetaMasterError } from "../../base/errors.js";
+import type { Logger } from "../../base/log.js";
 import { launchScript } from "./guard-script.js";
 import { Guard } from "./guard.js";
 import type { Health, HealthProbe } from "./health.js";
@@ -12,7 +12,7 @@ import { lockHolders, type LockHolder } from "./lock-holders.js";
 import { heldElsewhere, lockedByAnybody } from "./lock-probe.js";
 import type { Master, MasterExit } from "./master.js";
 import { isSystemError, livingMembers } from "./process-group.js";
-import { pause, within } from "./scope.js";
+import { pause, within } from "../../base/scope.js";
 
 export interface ChildMasterSettings {
   readonly command: string;

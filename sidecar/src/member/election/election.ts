@@ -1,6 +1,6 @@
-import type { ReadEntry } from "../formats/entry.js";
-import type { Appended, LogWriter } from "../log/log.js";
-import type { Changes } from "./changes.js";
+import type { ReadEntry } from "../../formats/entry.js";
+import type { Appended, LogWriter } from "../../log/log.js";
+import type { Changes } from "../../base/changes.js";
 
 /** Why a candidate may try, and how long each part took (for the failover's time split). */
 export interface Candidacy {

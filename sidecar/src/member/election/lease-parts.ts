@@ -1,9 +1,9 @@
-import type { Clock } from "../base/clock.js";
-import type { Logger } from "../base/log.js";
-import type { LeaseStore } from "../kube/leases.js";
+import type { Clock } from "../../base/clock.js";
+import type { Logger } from "../../base/log.js";
+import type { LeaseStore } from "../../kube/leases.js";
 import { callMsOf, type LeaseTimes } from "./lease-times.js";
 import { stampOf, type Holder } from "./lease-record.js";
-import { within } from "./scope.js";
+import { within } from "../../base/scope.js";
 
 /** A writing whose outcome is not known: it may have happened, or still happen. */
 export interface Attempt {

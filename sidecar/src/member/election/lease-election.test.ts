@@ -1,10 +1,10 @@
 import { describe, expect, test } from "@jest/globals";
-import { LeaseServer, SimulatedLeases } from "../../sim/lease-server.js";
-import { noFaults, type NetworkFaults, type Route } from "../../sim/network.js";
-import type { LeaseStore } from "../kube/leases.js";
+import { LeaseServer, SimulatedLeases } from "../../../sim/lease-server.js";
+import { noFaults, type NetworkFaults, type Route } from "../../../sim/network.js";
+import type { LeaseStore } from "../../kube/leases.js";
 import { LeaseElection } from "./lease-election.js";
-import { electionContract } from "./testing/election-contract.js";
-import { silent, SimulatedContender, SimulatedElections } from "./testing/contender.js";
+import { electionContract } from "../testing/election-contract.js";
+import { silent, SimulatedContender, SimulatedElections } from "../testing/contender.js";
 
 class LeaseWorld extends SimulatedElections {
   readonly server = new LeaseServer();

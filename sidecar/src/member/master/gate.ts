@@ -1,4 +1,4 @@
-import { Changes } from "./changes.js";
+import { Changes } from "../../base/changes.js";
 
 /** What holds a master's container back until its member is primary: the kubelet asks at `/v1/gate` (docs/decisions/0013). */
 export class Gate {

@@ -1,4 +1,4 @@
-import type { StoredLease } from "../kube/leases.js";
+import type { StoredLease } from "../../kube/leases.js";
 import type { Candidacy } from "./election.js";
 import type { LastSeen } from "./lease-watch.js";
 import { leaseMsMax } from "./lease-times.js";

@@ -1,4 +1,4 @@
-import type { LeaseRecord, StoredLease } from "../kube/leases.js";
+import type { LeaseRecord, StoredLease } from "../../kube/leases.js";
 
 /** Who holds a lease: one run of one pod's sidecar. */
 export interface Holder {

@@ -1,7 +1,7 @@
 import { expect, test } from "@jest/globals";
 import { LogElection } from "./log-election.js";
-import { electionContract } from "./testing/election-contract.js";
-import { silent, SimulatedContender, SimulatedElections } from "./testing/contender.js";
+import { electionContract } from "../testing/election-contract.js";
+import { silent, SimulatedContender, SimulatedElections } from "../testing/contender.js";
 
 class LogWorld extends SimulatedElections {
   override contender(name: string, onBucketLoss: "Fence" | "Hold" = "Fence"): SimulatedContender {

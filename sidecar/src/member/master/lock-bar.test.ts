@@ -15,13 +15,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { spawn, type ChildProcess } from "node:child_process";
 import { afterEach, beforeEach, expect, test } from "@jest/globals";
-import { SystemClock } from "../base/system-clock.js";
+import { SystemClock } from "../../base/system-clock.js";
 import { ContainerMaster } from "./container-master.js";
 import { containersOf, LinuxProcessTable, rootsOf, type ProcessInfo } from "./container-processes.js";
 import { endAll, victimsOf } from "./container-kill.js";
 import { Gate } from "./gate.js";
 import { LockBar } from "./lock-bar.js";
-import { silent } from "./testing/contender.js";
+import { silent } from "../testing/contender.js";
 
 let root: string;
 let path: string;

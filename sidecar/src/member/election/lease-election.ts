@@ -1,17 +1,17 @@
-import type { Clock } from "../base/clock.js";
-import type { Logger } from "../base/log.js";
-import type { Random } from "../base/random.js";
-import type { ReadEntry } from "../formats/entry.js";
-import type { LeaseStore } from "../kube/leases.js";
-import type { Appended } from "../log/log.js";
-import { Changes } from "./changes.js";
+import type { Clock } from "../../base/clock.js";
+import type { Logger } from "../../base/log.js";
+import type { Random } from "../../base/random.js";
+import type { ReadEntry } from "../../formats/entry.js";
+import type { LeaseStore } from "../../kube/leases.js";
+import type { Appended } from "../../log/log.js";
+import { Changes } from "../../base/changes.js";
 import type { Candidacy, Election, LeadershipEnd, LeadershipTerm, WatchStart } from "./election.js";
 import { LeaseCandidate, type LeaseWitness } from "./lease-candidate.js";
 import type { LeaseHold } from "./lease-hold.js";
 import { LeaseDesk } from "./lease-parts.js";
 import type { Holder } from "./lease-record.js";
 import { againMsOf, type LeaseTimes } from "./lease-times.js";
-import { pauseOrChange } from "./scope.js";
+import { pauseOrChange } from "../../base/scope.js";
 
 export interface LeaseElectionSettings extends LeaseTimes {
   readonly member: string;

@@ -1,13 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from "@jest/globals";
-import { startApiServer, type ApiServer } from "../../../e2e/cluster/api-server.js";
-import { SystemClock } from "../base/system-clock.js";
-import { SystemRandom } from "../base/system-random.js";
-import { KubeClient } from "../kube/client.js";
-import { KubeLeases } from "../kube/lease-store.js";
+import { startApiServer, type ApiServer } from "../../../../e2e/cluster/api-server.js";
+import { SystemClock } from "../../base/system-clock.js";
+import { SystemRandom } from "../../base/system-random.js";
+import { KubeClient } from "../../kube/client.js";
+import { KubeLeases } from "../../kube/lease-store.js";
 import { LeaseElection } from "./lease-election.js";
-import { silent } from "./testing/contender.js";
-import { electionContract } from "./testing/election-contract.js";
-import { RealTimeElections } from "./testing/real-time-contender.js";
+import { silent } from "../testing/contender.js";
+import { electionContract } from "../testing/election-contract.js";
+import { RealTimeElections } from "../testing/real-time-contender.js";
 
 let server: ApiServer;
 let client: KubeClient;

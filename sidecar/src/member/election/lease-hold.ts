@@ -1,9 +1,9 @@
-import { hasCode, isKind, messageOf, MetaMasterError } from "../base/errors.js";
-import type { StoredLease } from "../kube/leases.js";
+import { hasCode, isKind, messageOf, MetaMasterError } from "../../base/errors.js";
+import type { StoredLease } from "../../kube/leases.js";
 import type { LeaseDesk } from "./lease-parts.js";
 import { holderText, released, renewed } from "./lease-record.js";
 import { againMsOf, callMsOf, deadAfterMs } from "./lease-times.js";
-import { Scope } from "./scope.js";
+import { Scope } from "../../base/scope.js";
 
 /** How long a server's wish for a pause is heeded at most, as a part of the renew deadline. */
 const heedOfDeadline = 1 / 5;

@@ -1,6 +1,6 @@
-import type { Clock } from "../base/clock.js";
-import { messageOf, MetaMasterError } from "../base/errors.js";
-import type { Logger } from "../base/log.js";
+import type { Clock } from "../../base/clock.js";
+import { messageOf, MetaMasterError } from "../../base/errors.js";
+import type { Logger } from "../../base/log.js";
 import type { ContainerGuard } from "./container-guard.js";
 import { endAll, failureOf, stillThere, victimsOf } from "./container-kill.js";
 import { containersOf, rootsOf, type ProcessInfo, type ProcessTable } from "./container-processes.js";
@@ -10,7 +10,7 @@ import type { LockBar } from "./lock-bar.js";
 import type { LockHolder } from "./lock-holders.js";
 import { heldElsewhere } from "./lock-probe.js";
 import type { Master, MasterExit } from "./master.js";
-import { pause } from "./scope.js";
+import { pause } from "../../base/scope.js";
 
 export interface ContainerMasterComponents {
   readonly clock: Clock;

@@ -1,8 +1,8 @@
-import { isKind, messageOf, MetaMasterError } from "../base/errors.js";
-import type { Random } from "../base/random.js";
-import type { StoredLease } from "../kube/leases.js";
-import type { ReadEntry } from "../formats/entry.js";
-import type { Changes } from "./changes.js";
+import { isKind, messageOf, MetaMasterError } from "../../base/errors.js";
+import type { Random } from "../../base/random.js";
+import type { StoredLease } from "../../kube/leases.js";
+import type { ReadEntry } from "../../formats/entry.js";
+import type { Changes } from "../../base/changes.js";
 import type { Candidacy, WatchStart } from "./election.js";
 import { LeaseHold } from "./lease-hold.js";
 import type { LeaseDesk } from "./lease-parts.js";
@@ -10,7 +10,7 @@ import { holderText, isStranger, parseHolder, takenBy, type Holder } from "./lea
 import { againMsOf } from "./lease-times.js";
 import { logIsOlder, seeLease, verdictOf, type LeaseView, type LogSays, type Verdict } from "./lease-view.js";
 import { beginWatch, candidacyOf, pollDelayOf, seeEnd, seeEntry, type LeaseWatch } from "./lease-watch.js";
-import { pauseOrChange, Scope } from "./scope.js";
+import { pauseOrChange, Scope } from "../../base/scope.js";
 
 /** So many retry periods without a renewal. */
 const missedRetries = 1.5;

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "@jest/globals";
-import type { EntryKind, Operation, ReadEntry } from "../formats/entry.js";
+import type { EntryKind, Operation, ReadEntry } from "../../formats/entry.js";
 import { beginWatch, candidacyOf, pollDelayOf, seeEnd, seeEntry, type LeaseWatch } from "./lease-watch.js";
 
 const leaseMs = 15_000;

@@ -1,4 +1,4 @@
-import type { ReadEntry } from "../formats/entry.js";
+import type { ReadEntry } from "../../formats/entry.js";
 import type { Candidacy, WatchStart } from "./election.js";
 
 /**
