@@ -18,6 +18,7 @@ import { MissingPods } from "./missing-pods.js";
 import { primaryChange } from "./primary-change.js";
 import { observe, primaryAmong, type AskMember, type Observed } from "./observe.js";
 import { RefusedPause } from "./refused-pause.js";
+import { resizingOf } from "./resizing.js";
 import { changeOf, SLOTS_EVERY_MS } from "./significant.js";
 import { statusOf, type Situation } from "./status.js";
 import { SwitchoverRefusals, type Asked } from "./switchover-refusals.js";
@@ -47,6 +48,8 @@ export interface ReconcilerComponents {
 interface Memory {
   readonly lag: LagClock;
   readonly missing: MissingPods;
+  /** Of the Job that empties the bucket. */
+  readonly purgeMissing: MissingPods;
   readonly volumes: VolumeGrowth;
   readonly switchovers: SwitchoverRefusals;
   /** Of the spec's objects. */
@@ -56,6 +59,8 @@ interface Memory {
   readonly told: Told;
   /** As it was told last. */
   missingTold: string | undefined;
+  /** That the storage refuses a size; its words may be other ones at each try. */
+  stuckTold: boolean;
   statusMs: number;
 }
 
@@ -101,17 +106,24 @@ export class Reconciler {
     }
   }
 
+  #newMissing(): MissingPods {
+    const { events, logger } = this.#components;
+    return new MissingPods(events, this.#components, logger);
+  }
+
   #memoryOf(key: string): Memory {
     const found = this.#memories.get(key);
     if (found !== undefined) return found;
     const memory: Memory = {
       lag: new LagClock(this.#components.monotonicMs),
-      missing: new MissingPods(this.#components.events, this.#components),
+      missing: this.#newMissing(),
+      purgeMissing: this.#newMissing(),
       missingTold: undefined,
       volumes: new VolumeGrowth(),
       switchovers: new SwitchoverRefusals(),
       refused: new RefusedPause(),
       budgetRefused: new RefusedPause(),
+      stuckTold: false,
       statusMs: -Infinity,
       told: { action: "", wrong: "" },
     };
@@ -145,10 +157,10 @@ export class Reconciler {
     const { action, shown } = await this.#unlessRefused(look, decided);
     // What is there is not yet what is wished: the decision may be another one then.
     if (!wrote || action.do === "SetReplicas") await this.#carryOut(look, action);
-    const cantGrow = await this.#growVolumes(cluster, memory);
+    const { cantGrow, resizing } = await this.#growVolumes(look);
     const outdated = kept && outdatedSidecar(cluster, kept, this.#settings.image);
-    const missing = await this.#missing(cluster, set, members, memory);
-    await this.#status(memory, { cluster, members, action: shown, invalid, outdated, missing, cantGrow });
+    const missing = await this.#missing(look);
+    await this.#status(memory, { cluster, members, action: shown, invalid, outdated, missing, cantGrow, resizing });
     return this.#again(cluster, members, wrote ? { do: "Wait", why: "" } : action);
   }
 
@@ -164,7 +176,7 @@ export class Reconciler {
     if (set !== undefined) await this.#keepBudget(cluster, memory);
     const { action, shown } = await this.#unlessRefused(look, decideStanding(cluster, members, set));
     await this.#carryOut(look, action);
-    const missing = await this.#missing(cluster, set, members, memory);
+    const missing = await this.#missing(look);
     const wanted = number(set, "spec", "replicas");
     await this.#status(memory, { cluster, members, action: shown, invalid: undefined, ...wrong, missing, wanted });
     // Nothing tells when what stands in its way is gone, such as the resource that has the prefix.
@@ -290,14 +302,13 @@ export class Reconciler {
     switchovers.asked(this.#components.monotonicMs());
   }
 
-  /** Why volumes can't grow, as far as is known. What was refused is tried again now and then, or once another size is asked for: a class may be changed. */
-  async #growVolumes(cluster: MetaMasterCluster, { volumes }: Memory): Promise<string | undefined> {
+  /** What became of it, as far as is known. What was refused is tried again now and then, or once another size is asked for: a class may be changed. */
+  async #growVolumes({ cluster, members, memory }: Look): Promise<Pick<Situation, "cantGrow" | "resizing">> {
     const { store, monotonicMs } = this.#components;
+    const { volumes } = memory;
     const { storage } = cluster.spec.volumeClaimTemplate.spec.resources.requests;
-    const claims = claimsToGrow(
-      cluster,
-      store.of("PersistentVolumeClaim", namespaceOf(cluster), cluster.metadata.name),
-    );
+    const all = store.of("PersistentVolumeClaim", namespaceOf(cluster), cluster.metadata.name);
+    const claims = claimsToGrow(cluster, all);
     volumes.keep(claims.map((claim) => text(claim, "metadata", "name") ?? ""));
     for (const claim of claims) {
       const name = text(claim, "metadata", "name") ?? "";
@@ -309,7 +320,13 @@ export class Reconciler {
         await this.#teller.event(cluster, "Normal", "VolumeGrows", `${name} is asked to grow to ${storage}`);
       else await this.#teller.event(cluster, "Warning", "VolumeCantGrow", `${name} can't grow to ${storage}: ${why}`);
     }
-    return volumes.trouble;
+    const { waits, stuck } = resizingOf(
+      all,
+      members.map(({ member }) => member.name),
+    );
+    if (stuck !== undefined && !memory.stuckTold) await this.#teller.event(cluster, "Warning", "VolumeCantGrow", stuck);
+    memory.stuckTold = stuck !== undefined;
+    return { cantGrow: volumes.trouble ?? stuck, resizing: waits };
   }
 
   /** Why not; undefined: it was taken. */
@@ -323,19 +340,10 @@ export class Reconciler {
     }
   }
 
-  async #missing(
-    cluster: MetaMasterCluster,
-    set: LiveObject | undefined,
-    members: readonly Observed[],
-    memory: Memory,
-  ): Promise<string | undefined> {
-    let why: string | undefined;
-    try {
-      why = await memory.missing.look(cluster, set, members.length);
-    } catch (error) {
-      this.#components.logger.warn({ err: error }, "why pods are missing could not be looked up");
-      return memory.missingTold;
-    }
+  async #missing({ cluster, set, members, memory }: Look): Promise<string | undefined> {
+    const isMissing = members.length < (number(set, "spec", "replicas") ?? 0);
+    const owner = { kind: "StatefulSet", namespace: namespaceOf(cluster), name: cluster.metadata.name } as const;
+    const why = await memory.missing.look(isMissing ? owner : undefined);
     if (why !== undefined && why !== memory.missingTold)
       await this.#teller.event(cluster, "Warning", "PodsRefused", why);
     memory.missingTold = why;
@@ -360,7 +368,7 @@ export class Reconciler {
     if (!finalizers.includes(FINALIZER)) return undefined;
     const { store, writer, logger, ask } = this.#components;
     const { image, busyMs, steadyMs } = this.#settings;
-    const progress = await deleteStep(cluster, { store, writer, image });
+    const progress = await deleteStep(cluster, { store, writer, image, missing: memory.purgeMissing });
     if (!progress.finished) {
       await this.#tellDeletion(memory, cluster, progress);
       const members = await observe(cluster, store, memory.lag, ask);
