@@ -281,7 +281,8 @@ export class Reconciler {
   async #unlessRefused({ cluster, members, memory }: Look, decided: Action): Promise<Asked> {
     const primary = decided.do === "Switchover" ? primaryAmong(members)?.pod : undefined;
     const refused = text(primary, "metadata", "annotations", REFUSED_ANNOTATION);
-    const asked = memory.switchovers.look(decided, refused, this.#components.monotonicMs());
+    const by = text(primary, "metadata", "uid");
+    const asked = memory.switchovers.look(decided, by, refused, this.#components.monotonicMs());
     if (asked.isNews && asked.shown.do === "Wait")
       await this.#teller.action(memory.told, cluster, asked.shown, "SwitchoverRefused");
     return asked;
