@@ -156,6 +156,9 @@ test("a spec that becomes invalid: nothing is made of it, and what runs is looke
       }),
     );
   const before = await made();
+  // What was refused before it was invalid is not asked for any more, nor waited for.
+  await stage.apply({ ...of("two"), ...stage.template({}, { volums: [] }) });
+  await stage.until("it is refused", async () => (await stage.condition("Degraded")).startsWith("True ApplyRefused"));
   await stage.apply({
     ...of("one"),
     ...stage.template({ image: "another" }),
@@ -184,8 +187,12 @@ test("a spec that becomes invalid: nothing is made of it, and what runs is looke
   expect(await made()).toEqual(before);
   await sleep(1500);
   const { writes } = stage.operator.writer;
+  const looks = async (): Promise<number> =>
+    (await stage.operator.metrics.reconciles.get()).values.reduce((sum, { value }) => sum + value, 0);
+  const looksBefore = await looks();
   await sleep(4000);
   expect(stage.operator.writer.writes).toBe(writes);
+  expect((await looks()) - looksBefore).toBeLessThan(20);
   const reasons = await server.kubectl([
     "get",
     "events",

@@ -137,7 +137,10 @@ export class Reconciler {
     const set = store.get("StatefulSet", cluster.metadata.name, namespaceOf(cluster));
     const look: Look = { cluster, members, set, memory };
     const invalid = invalidOf(cluster, store.all("MetaMasterCluster"));
-    if (invalid !== undefined) return await this.#stand(look, { invalid });
+    if (invalid !== undefined) {
+      memory.refused.taken();
+      return await this.#stand(look, { invalid });
+    }
     const asked = `${cluster.metadata.generation ?? ""} ${restartedAt(cluster.metadata) ?? ""}`;
     const heldBack = memory.refused.heldBack(asked, monotonicMs());
     if (heldBack !== undefined) return await this.#stand(look, { refused: heldBack });
@@ -185,7 +188,7 @@ export class Reconciler {
   }
 
   /** It is made of the name alone, and without it a drain ends a primary before another one is there. */
-  async #keepBudget(cluster: MetaMasterCluster, { budgetRefused }: Memory): Promise<void> {
+  async #keepBudget(cluster: MetaMasterCluster, { budgetRefused, told }: Memory): Promise<void> {
     const { store, writer, monotonicMs } = this.#components;
     const manifest = disruptionBudget(cluster);
     const { kind, metadata } = manifest;
@@ -195,8 +198,10 @@ export class Reconciler {
       budgetRefused.taken();
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
-      budgetRefused.refused(metadata.name, error.message, monotonicMs());
-      await this.#teller.event(cluster, "Warning", "ApplyRefused", error.message);
+      const isNews = budgetRefused.refused(metadata.name, error.message, monotonicMs());
+      // It may be the very object for which the whole is refused.
+      if (isNews && error.message !== told.wrong)
+        await this.#teller.event(cluster, "Warning", "ApplyRefused", error.message);
     }
   }
 
