@@ -44,6 +44,7 @@ export const conditionReasons = {
     Stable: "Nothing is being changed.",
     Scaling: "Members are being added or taken away.",
     Updating: "Pods are being replaced by the template's new version.",
+    Resizing: "Members' volumes are growing; the message says what they wait for.",
     SwitchingOver: "The primary is being changed as asked.",
     Deleting: "The resource is being deleted.",
   },
@@ -57,7 +58,7 @@ export const conditionReasons = {
     ApplyRefused:
       "An object that the spec asks for can't be made or changed: the API server refuses it, or one of that name belongs to somebody else. The message says which and why. Members that run go on.",
     VolumeCantGrow:
-      "Members' volumes are smaller than is wanted, and Kubernetes does not let them grow; most often the storage class lacks `allowVolumeExpansion`.",
+      "Members' volumes are smaller than is wanted, and Kubernetes does not let them grow (most often the storage class lacks `allowVolumeExpansion`), or the storage itself does not; the message says why.",
     PurgeFailed:
       "The resource is being deleted with `deletionPolicy: Delete`, and the bucket's prefix can't be emptied; the message says why and what to do.",
     FailoverRecent: "The primary was lost within the last minutes.",

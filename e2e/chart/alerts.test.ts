@@ -44,7 +44,7 @@ function member(name: string, role: string, slots = `0+5${STEADY}`): Series {
 }
 
 /** What the operator that leads exports of the resource. */
-function operator({ wanted = 3, ready = 3, primary = 1, isReady = 1 } = {}): Series {
+function operator({ wanted = 3, ready = 3, primary = 1, isReady = 1, degraded = 0 } = {}): Series {
   const ofIt = `${of.join(",")},pod="operator-0"`;
   return {
     'metamaster_operator_leader{pod="operator-0"}': `1+0${STEADY}`,
@@ -53,6 +53,7 @@ function operator({ wanted = 3, ready = 3, primary = 1, isReady = 1 } = {}): Ser
     [`metamaster_cluster_members_ready{${ofIt}}`]: `${ready}+0${STEADY}`,
     [`metamaster_cluster_condition{${ofIt},condition="PrimaryElected"}`]: `${primary}+0${STEADY}`,
     [`metamaster_cluster_condition{${ofIt},condition="Ready"}`]: `${isReady}+0${STEADY}`,
+    [`metamaster_cluster_condition{${ofIt},condition="Degraded"}`]: `${degraded}+0${STEADY}`,
   };
 }
 
@@ -104,6 +105,10 @@ const cases: Readonly<Record<string, Case>> = {
       'metamaster_operator_leader{pod="operator-0"}': `1+0x20 stale`,
       'metamaster_operator_leader{pod="operator-1"}': `0+0x20 1+0${STEADY}`,
     },
+    after: { "29m": {}, "31m": { MetaMasterNotReady: [CLUSTER] } },
+  },
+  "a spec can't be carried out while the members run": {
+    given: { ...three, ...operator({ degraded: 1 }) },
     after: { "29m": {}, "31m": { MetaMasterNotReady: [CLUSTER] } },
   },
   "two say they are primary": {

@@ -156,6 +156,9 @@ test("a spec that becomes invalid: nothing is made of it, and what runs is looke
       }),
     );
   const before = await made();
+  // What was refused before it was invalid is not asked for any more, nor waited for.
+  await stage.apply({ ...of("two"), ...stage.template({}, { volums: [] }) });
+  await stage.until("it is refused", async () => (await stage.condition("Degraded")).startsWith("True ApplyRefused"));
   await stage.apply({
     ...of("one"),
     ...stage.template({ image: "another" }),
@@ -184,8 +187,12 @@ test("a spec that becomes invalid: nothing is made of it, and what runs is looke
   expect(await made()).toEqual(before);
   await sleep(1500);
   const { writes } = stage.operator.writer;
+  const looks = async (): Promise<number> =>
+    (await stage.operator.metrics.reconciles.get()).values.reduce((sum, { value }) => sum + value, 0);
+  const looksBefore = await looks();
   await sleep(4000);
   expect(stage.operator.writer.writes).toBe(writes);
+  expect((await looks()) - looksBefore).toBeLessThan(20);
   const reasons = await server.kubectl([
     "get",
     "events",
@@ -320,6 +327,51 @@ test("a volume that can't grow is asked for once, and told by a condition", asyn
   expect(stage.operator.writer.writes).toBe(writes);
   const said = await server.kubectl(["get", "events", "-o", "jsonpath={.items[*].message}"]);
   expect(said.split(`data-${name}-0 can't grow`)).toHaveLength(2);
+});
+
+test("a volume whose file system has not grown yet, or whose storage refuses, is told by a condition; nothing is asked for meanwhile", async () => {
+  const { name, server } = stage;
+  await stage.apply();
+  await stage.running(3);
+  await stage.until("all is well", async () => (await stage.condition("Progressing")).startsWith("False Stable"));
+  const claim = {
+    apiVersion: "v1",
+    kind: "PersistentVolumeClaim",
+    metadata: { name: `data-${name}-1`, labels: { "metamaster.io/cluster": name } },
+    spec: { accessModes: ["ReadWriteOnce"], resources: { requests: { storage: "20Gi" } } },
+  };
+  await server.kubectl(["apply", "-f", "-"], JSON.stringify(claim));
+  const become = async (has: string, types: readonly string[]): Promise<void> => {
+    const conditions = types.map((type) => ({ type, status: "True", message: "as it is" }));
+    const status = { phase: "Bound", capacity: { storage: has }, conditions };
+    await server.kubectl([
+      "patch",
+      "pvc",
+      `data-${name}-1`,
+      "--subresource=status",
+      "--type=merge",
+      "-p",
+      JSON.stringify({ status }),
+    ]);
+  };
+  await become("10Gi", ["FileSystemResizePending"]);
+  await stage.until("it is told", async () =>
+    (await stage.condition("Progressing")).startsWith(`True Resizing data-${name}-1 has 10Gi of 20Gi: its file system`),
+  );
+  await sleep(1000);
+  const { writes } = stage.operator.writer;
+  await sleep(12_000);
+  expect(stage.operator.writer.writes).toBe(writes);
+  await become("10Gi", ["ControllerResizeError"]);
+  await stage.until("the refusal is told", async () =>
+    (await stage.condition("Degraded")).startsWith(`True VolumeCantGrow data-${name}-1 has 10Gi of 20Gi: as it is`),
+  );
+  expect(await server.kubectl(["get", "events", "-o", "jsonpath={.items[*].message}"])).toContain(
+    "10Gi of 20Gi: as it is",
+  );
+  await become("20Gi", []);
+  await stage.until("all is well", async () => (await stage.condition("Progressing")).startsWith("False Stable"));
+  expect(await stage.condition("Degraded")).toMatch(/^False AsExpected/);
 });
 
 test("what is done to a pod, and why a drain waits, is told by events", async () => {

@@ -366,6 +366,48 @@ describe("on a real API server", () => {
     expect(await none("pvc", `data-${name}-2`)).toBe(false);
   });
 
+  test("a purge whose pod is refused: what its controller says of it, by condition and event, once for all tries", async () => {
+    await apply({ deletionPolicy: "Delete" });
+    await until("the StatefulSet is there", async () => !(await none("statefulset", name)));
+    await server.kubectl(["delete", "mmc", name, "--wait=false"]);
+    await until("the Job is made", async () => !(await none("job", `${name}-purge`)));
+    const refuse = async (suffix: string): Promise<void> => {
+      const now = new Date().toISOString().replace(/\.\d+Z$/, "Z");
+      const event = {
+        apiVersion: "v1",
+        kind: "Event",
+        metadata: { name: `${name}-purge.${suffix}`, namespace: "default" },
+        involvedObject: { apiVersion: "batch/v1", kind: "Job", name: `${name}-purge`, namespace: "default" },
+        type: "Warning",
+        reason: "FailedCreate",
+        message: `Error creating: pods "${name}-purge-${suffix}" is forbidden: exceeded quota: compute`,
+        firstTimestamp: now,
+        lastTimestamp: now,
+      };
+      await server.kubectl(["create", "-f", "-"], JSON.stringify(event));
+    };
+    await refuse("aaaaa");
+    await until("it is told", async () => (await condition("Degraded")) === "True PurgeFailed");
+    expect(JSON.stringify(at(await get("mmc"), "status.conditions"))).toMatch(
+      /can't be emptied: the pod of the Job meta\d+-purge can't be made: .*exceeded quota: compute.*make room/,
+    );
+    const { writes } = operator.writer;
+    await refuse("bbbbb");
+    await sleep(20_000);
+    expect(operator.writer.writes).toBe(writes);
+    const events = [
+      "get",
+      "events",
+      "--field-selector",
+      `involvedObject.name=${name},reason=PurgeFailed`,
+      "-o",
+      "name",
+    ];
+    expect((await server.kubectl(events)).trim().split("\n")).toHaveLength(1);
+    await purgePod("");
+    await until("the trouble is over", async () => (await condition("Degraded")) === "False AsExpected");
+  });
+
   test("a purge that is stuck ends when its data is to be retained after all", async () => {
     await apply({ deletionPolicy: "Delete" });
     await until("the StatefulSet is there", async () => !(await none("statefulset", name)));

@@ -39,7 +39,7 @@
 - apiGroups: ["coordination.k8s.io"]
   resources: ["leases"]
   verbs: ["create", "get", "update", "delete"]
-# Why pods of a StatefulSet can't be made its controller tells by events alone.
+# Why pods of a StatefulSet or a Job can't be made its controller tells by events alone.
 - apiGroups: [""]
   resources: ["events"]
   verbs: ["create", "list"]

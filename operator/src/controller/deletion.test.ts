@@ -1,5 +1,6 @@
 import { expect, test } from "@jest/globals";
 import { resource, type MetaMasterCluster } from "../../../crds/src/index.js";
+import type { PodOwner } from "../kube/events.js";
 import type { LiveObject } from "../kube/objects.js";
 import { purgeJob, purgeNeeds } from "../objects/purge-job.js";
 import { Refused } from "../kube/refusal.js";
@@ -30,7 +31,12 @@ interface Done {
 }
 
 /** One step among these objects. */
-async function step(of: MetaMasterCluster, objects: readonly object[], refused?: Refused): Promise<Done> {
+async function step(
+  of: MetaMasterCluster,
+  objects: readonly object[],
+  refused?: Refused,
+  notMade?: string,
+): Promise<Done> {
   const all = objects as readonly LiveObject[];
   const did: string[] = [];
   const within = (kind: string): readonly LiveObject[] => all.filter((each) => each.kind === kind);
@@ -56,7 +62,10 @@ async function step(of: MetaMasterCluster, objects: readonly object[], refused?:
       did.push(`remove ${kind} ${metadata.name} with ${JSON.stringify(metadata.labels)}`);
     },
   };
-  return { progress: await deleteStep(of, { store, writer, image }), did };
+  const missing = {
+    look: async (owner: PodOwner | undefined) => (owner?.kind === "Job" ? notMade : undefined),
+  };
+  return { progress: await deleteStep(of, { store, writer, image, missing }), did };
 }
 
 const job = { ...purgeJob(old, image), status: { succeeded: 1 } };
@@ -124,4 +133,26 @@ test("a Job that can't be made, as in a namespace that goes, is told with what t
   const { progress } = await step(old, [], refused);
   expect(progress).toMatchObject({ finished: false, failure: expect.stringContaining("is being terminated") });
   expect(progress.failure).toMatch(/can't be emptied: Job meta-purge: .*there only Retain helps/);
+});
+
+const ofJob = (phase: string): object => ({
+  kind: "Pod",
+  metadata: { name: "meta-purge-x", namespace: "storage", labels: { ...labels, "metamaster.io/purge": "true" } },
+  status: { phase },
+});
+
+test.each<[string, readonly object[], boolean]>([
+  ["none was made", [], true],
+  ["the one that was made is lost, and there is no other", [ofJob("Failed")], true],
+  ["there is one", [ofJob("Failed"), ofJob("Pending")], false],
+  ["one has ended well", [ofJob("Succeeded")], false],
+])("a Job whose pod is refused is told, with what to do: %s", async (_what, pods, isTold) => {
+  const why = 'Error creating: pods "meta-purge-..." is forbidden: exceeded quota: q';
+  const { progress, did } = await step(old, [purgeJob(old, image), ...pods], undefined, why);
+  expect(did).toEqual(purgeNeeds(old).map(({ kind, metadata }) => `apply ${kind} ${metadata.name}`));
+  if (isTold)
+    expect(progress.failure).toMatch(
+      /can't be emptied: the pod of the Job meta-purge can't be made: Error creating: .*quota: q\. If a quota .*It is tried/,
+    );
+  else expect(progress.failure).toBeUndefined();
 });

@@ -1,5 +1,6 @@
 import type { MetaMasterCluster } from "../../../crds/src/index.js";
 import { deletionStep, type DeletionFacts, type DeletionStep } from "../decisions/deletion.js";
+import type { PodOwner } from "../kube/events.js";
 import { list, number, text, type LiveObject } from "../kube/objects.js";
 import { Refused } from "../kube/refusal.js";
 import type { Store } from "../kube/store.js";
@@ -16,12 +17,14 @@ import {
 } from "../objects/purge-job.js";
 import { failureOf, lastError } from "./failure.js";
 import { invalidPrefix } from "./invalid.js";
+import type { MissingPods } from "./missing-pods.js";
 
 export interface DeletionComponents {
   readonly store: Pick<Store, "get" | "of" | "all">;
   readonly writer: Pick<Writer, "apply" | "patch" | "remove" | "removeLabelled">;
   /** Of the Job, unless a resource names one. */
   readonly image: string;
+  readonly missing: Pick<MissingPods, "look">;
 }
 
 export interface DeletionProgress {
@@ -40,6 +43,9 @@ export interface DeletionProgress {
 const FAILURE_HINT =
   "It is tried again, every five minutes at the latest. Mend it, or set spec.deletionPolicy to Retain: then the resource goes, and the bucket keeps what is left (metamaster purge empties it from anywhere). In a namespace that is being deleted itself no Job can run any more: there only Retain helps.";
 
+const NOT_MADE_HINT =
+  "If a quota or an admission policy of the namespace says no, make room or an exception for one more pod; what its container asks for is spec.sidecar.resources, and a ServiceAccount that is missing is made anew.";
+
 /** Brings a resource that is being deleted a step nearer to its end; everything that has no owner goes here, the rest is deleted by Kubernetes. */
 export async function deleteStep(
   cluster: MetaMasterCluster,
@@ -52,7 +58,9 @@ export async function deleteStep(
     if (error instanceof Refused) return error.message;
     throw error;
   });
-  const failure = found.facts.policy === "Delete" ? (refused ?? found.failure) : undefined;
+  const podless = await components.missing.look(found.podless);
+  const notMade = podless && `the pod of the Job ${purgeJobName(cluster)} can't be made: ${podless}. ${NOT_MADE_HINT}`;
+  const failure = found.facts.policy === "Delete" ? (refused ?? found.failure ?? notMade) : undefined;
   const wanted = cluster.spec.deletionPolicy === "Delete";
   const shared = wanted && found.facts.policy === "Retain";
   return {
@@ -106,6 +114,8 @@ interface Found {
   readonly job: LiveObject | undefined;
   readonly claims: readonly LiveObject[];
   readonly failure: string | undefined;
+  /** A Job that should have a pod, and has none. */
+  readonly podless: PodOwner | undefined;
 }
 
 function factsOf(cluster: MetaMasterCluster, { store, image }: DeletionComponents): Found {
@@ -129,7 +139,10 @@ function factsOf(cluster: MetaMasterCluster, { store, image }: DeletionComponent
     claimsGoing: going.length,
   };
   const failure = facts.job === "Running" ? failureIn(jobPods) : undefined;
-  return { facts, set, job, claims: claims.filter((claim) => !isGoing(claim)), failure };
+  // One that ended well is enough: the Job's controller takes a moment to see it.
+  const isPodless = facts.job === "Running" && ofJob.every((pod) => text(pod, "status", "phase") === "Failed");
+  const podless = isPodless ? ({ kind: "Job", namespace, name: purgeJobName(cluster) } as const) : undefined;
+  return { facts, set, job, claims: claims.filter((claim) => !isGoing(claim)), failure, podless };
 }
 
 /** Never what another resource, that was there first, uses. */

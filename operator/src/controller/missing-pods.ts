@@ -1,35 +1,32 @@
-import type { MetaMasterCluster } from "../../../crds/src/index.js";
-import { number, type LiveObject } from "../kube/objects.js";
-import type { EventReader } from "../kube/events.js";
-import { namespaceOf } from "../objects/names.js";
+import type { EventReader, PodOwner } from "../kube/events.js";
+import type { Logger } from "../log.js";
 
-/** So long a StatefulSet's controller may take. */
+/** So long the controller of a StatefulSet or a Job may take. */
 const PATIENCE_MS = 5000;
 const AGAIN_MS = 15_000;
 
 /**
- * Pods that are wanted and not there. The API server checks a StatefulSet's template only when pods are made of it: what it then refuses (a field, the namespace's Pod Security, a quota) stands in an event of the
- * StatefulSet and nowhere else. Asked for now and then, while pods are missing.
+ * Pods that are wanted and not there. The API server checks the template of a StatefulSet or a Job only when pods are made of it: what it then refuses (a field, the namespace's Pod Security, a quota) stands in an
+ * event of their owner and nowhere else. Asked for now and then, while pods are missing.
  */
 export class MissingPods {
   readonly #events: Pick<EventReader, "podRefusal">;
-  readonly #clocks: { readonly wallMs: () => number; readonly monotonicMs: () => number };
+  readonly #clocks: Clocks;
+  readonly #logger: Logger;
   #sinceMs: number | undefined;
   #lookedMs = -Infinity;
   #why: string | undefined;
 
-  constructor(
-    events: Pick<EventReader, "podRefusal">,
-    clocks: { readonly wallMs: () => number; readonly monotonicMs: () => number },
-  ) {
+  constructor(events: Pick<EventReader, "podRefusal">, clocks: Clocks, logger: Logger) {
     this.#events = events;
     this.#clocks = clocks;
+    this.#logger = logger;
   }
 
-  /** Why they are missing; undefined: none is, or nothing says why. */
-  async look(cluster: MetaMasterCluster, set: LiveObject | undefined, pods: number): Promise<string | undefined> {
+  /** Why they are missing, of whom; undefined: nothing says why. Asked with nobody: none is missing. */
+  async look(owner: PodOwner | undefined): Promise<string | undefined> {
     const nowMs = this.#clocks.monotonicMs();
-    if (set === undefined || pods >= (number(set, "spec", "replicas") ?? 0)) {
+    if (owner === undefined) {
       this.#sinceMs = undefined;
       this.#why = undefined;
       return undefined;
@@ -37,8 +34,16 @@ export class MissingPods {
     this.#sinceMs ??= nowMs;
     if (nowMs - this.#sinceMs < PATIENCE_MS || nowMs - this.#lookedMs < AGAIN_MS) return this.#why;
     this.#lookedMs = nowMs;
-    const { name } = cluster.metadata;
-    this.#why = await this.#events.podRefusal(namespaceOf(cluster), name, this.#clocks.wallMs());
+    try {
+      this.#why = await this.#events.podRefusal(owner, this.#clocks.wallMs());
+    } catch (error) {
+      this.#logger.warn({ err: error, ...owner }, "why pods are missing could not be looked up");
+    }
     return this.#why;
   }
+}
+
+interface Clocks {
+  readonly wallMs: () => number;
+  readonly monotonicMs: () => number;
 }

@@ -18,6 +18,7 @@ import { MissingPods } from "./missing-pods.js";
 import { primaryChange } from "./primary-change.js";
 import { observe, primaryAmong, type AskMember, type Observed } from "./observe.js";
 import { RefusedPause } from "./refused-pause.js";
+import { resizingOf } from "./resizing.js";
 import { changeOf, SLOTS_EVERY_MS } from "./significant.js";
 import { statusOf, type Situation } from "./status.js";
 import { SwitchoverRefusals, type Asked } from "./switchover-refusals.js";
@@ -47,6 +48,8 @@ export interface ReconcilerComponents {
 interface Memory {
   readonly lag: LagClock;
   readonly missing: MissingPods;
+  /** Of the Job that empties the bucket. */
+  readonly purgeMissing: MissingPods;
   readonly volumes: VolumeGrowth;
   readonly switchovers: SwitchoverRefusals;
   /** Of the spec's objects. */
@@ -56,6 +59,8 @@ interface Memory {
   readonly told: Told;
   /** As it was told last. */
   missingTold: string | undefined;
+  /** That the storage refuses a size; its words may be other ones at each try. */
+  stuckTold: boolean;
   statusMs: number;
 }
 
@@ -101,17 +106,24 @@ export class Reconciler {
     }
   }
 
+  #newMissing(): MissingPods {
+    const { events, logger } = this.#components;
+    return new MissingPods(events, this.#components, logger);
+  }
+
   #memoryOf(key: string): Memory {
     const found = this.#memories.get(key);
     if (found !== undefined) return found;
     const memory: Memory = {
       lag: new LagClock(this.#components.monotonicMs),
-      missing: new MissingPods(this.#components.events, this.#components),
+      missing: this.#newMissing(),
+      purgeMissing: this.#newMissing(),
       missingTold: undefined,
       volumes: new VolumeGrowth(),
       switchovers: new SwitchoverRefusals(),
       refused: new RefusedPause(),
       budgetRefused: new RefusedPause(),
+      stuckTold: false,
       statusMs: -Infinity,
       told: { action: "", wrong: "" },
     };
@@ -125,7 +137,10 @@ export class Reconciler {
     const set = store.get("StatefulSet", cluster.metadata.name, namespaceOf(cluster));
     const look: Look = { cluster, members, set, memory };
     const invalid = invalidOf(cluster, store.all("MetaMasterCluster"));
-    if (invalid !== undefined) return await this.#stand(look, { invalid });
+    if (invalid !== undefined) {
+      memory.refused.taken();
+      return await this.#stand(look, { invalid });
+    }
     const asked = `${cluster.metadata.generation ?? ""} ${restartedAt(cluster.metadata) ?? ""}`;
     const heldBack = memory.refused.heldBack(asked, monotonicMs());
     if (heldBack !== undefined) return await this.#stand(look, { refused: heldBack });
@@ -145,10 +160,10 @@ export class Reconciler {
     const { action, shown } = await this.#unlessRefused(look, decided);
     // What is there is not yet what is wished: the decision may be another one then.
     if (!wrote || action.do === "SetReplicas") await this.#carryOut(look, action);
-    const cantGrow = await this.#growVolumes(cluster, memory);
+    const { cantGrow, resizing } = await this.#growVolumes(look);
     const outdated = kept && outdatedSidecar(cluster, kept, this.#settings.image);
-    const missing = await this.#missing(cluster, set, members, memory);
-    await this.#status(memory, { cluster, members, action: shown, invalid, outdated, missing, cantGrow });
+    const missing = await this.#missing(look);
+    await this.#status(memory, { cluster, members, action: shown, invalid, outdated, missing, cantGrow, resizing });
     return this.#again(cluster, members, wrote ? { do: "Wait", why: "" } : action);
   }
 
@@ -164,7 +179,7 @@ export class Reconciler {
     if (set !== undefined) await this.#keepBudget(cluster, memory);
     const { action, shown } = await this.#unlessRefused(look, decideStanding(cluster, members, set));
     await this.#carryOut(look, action);
-    const missing = await this.#missing(cluster, set, members, memory);
+    const missing = await this.#missing(look);
     const wanted = number(set, "spec", "replicas");
     await this.#status(memory, { cluster, members, action: shown, invalid: undefined, ...wrong, missing, wanted });
     // Nothing tells when what stands in its way is gone, such as the resource that has the prefix.
@@ -173,7 +188,7 @@ export class Reconciler {
   }
 
   /** It is made of the name alone, and without it a drain ends a primary before another one is there. */
-  async #keepBudget(cluster: MetaMasterCluster, { budgetRefused }: Memory): Promise<void> {
+  async #keepBudget(cluster: MetaMasterCluster, { budgetRefused, told }: Memory): Promise<void> {
     const { store, writer, monotonicMs } = this.#components;
     const manifest = disruptionBudget(cluster);
     const { kind, metadata } = manifest;
@@ -183,8 +198,10 @@ export class Reconciler {
       budgetRefused.taken();
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
-      budgetRefused.refused(metadata.name, error.message, monotonicMs());
-      await this.#teller.event(cluster, "Warning", "ApplyRefused", error.message);
+      const isNews = budgetRefused.refused(metadata.name, error.message, monotonicMs());
+      // It may be the very object for which the whole is refused.
+      if (isNews && error.message !== told.wrong)
+        await this.#teller.event(cluster, "Warning", "ApplyRefused", error.message);
     }
   }
 
@@ -269,7 +286,8 @@ export class Reconciler {
   async #unlessRefused({ cluster, members, memory }: Look, decided: Action): Promise<Asked> {
     const primary = decided.do === "Switchover" ? primaryAmong(members)?.pod : undefined;
     const refused = text(primary, "metadata", "annotations", REFUSED_ANNOTATION);
-    const asked = memory.switchovers.look(decided, refused, this.#components.monotonicMs());
+    const by = text(primary, "metadata", "uid");
+    const asked = memory.switchovers.look(decided, by, refused, this.#components.monotonicMs());
     if (asked.isNews && asked.shown.do === "Wait")
       await this.#teller.action(memory.told, cluster, asked.shown, "SwitchoverRefused");
     return asked;
@@ -290,14 +308,13 @@ export class Reconciler {
     switchovers.asked(this.#components.monotonicMs());
   }
 
-  /** Why volumes can't grow, as far as is known. What was refused is tried again now and then, or once another size is asked for: a class may be changed. */
-  async #growVolumes(cluster: MetaMasterCluster, { volumes }: Memory): Promise<string | undefined> {
+  /** What became of it, as far as is known. What was refused is tried again now and then, or once another size is asked for: a class may be changed. */
+  async #growVolumes({ cluster, members, memory }: Look): Promise<Pick<Situation, "cantGrow" | "resizing">> {
     const { store, monotonicMs } = this.#components;
+    const { volumes } = memory;
     const { storage } = cluster.spec.volumeClaimTemplate.spec.resources.requests;
-    const claims = claimsToGrow(
-      cluster,
-      store.of("PersistentVolumeClaim", namespaceOf(cluster), cluster.metadata.name),
-    );
+    const all = store.of("PersistentVolumeClaim", namespaceOf(cluster), cluster.metadata.name);
+    const claims = claimsToGrow(cluster, all);
     volumes.keep(claims.map((claim) => text(claim, "metadata", "name") ?? ""));
     for (const claim of claims) {
       const name = text(claim, "metadata", "name") ?? "";
@@ -309,7 +326,13 @@ export class Reconciler {
         await this.#teller.event(cluster, "Normal", "VolumeGrows", `${name} is asked to grow to ${storage}`);
       else await this.#teller.event(cluster, "Warning", "VolumeCantGrow", `${name} can't grow to ${storage}: ${why}`);
     }
-    return volumes.trouble;
+    const { waits, stuck } = resizingOf(
+      all,
+      members.map(({ member }) => member.name),
+    );
+    if (stuck !== undefined && !memory.stuckTold) await this.#teller.event(cluster, "Warning", "VolumeCantGrow", stuck);
+    memory.stuckTold = stuck !== undefined;
+    return { cantGrow: volumes.trouble ?? stuck, resizing: waits };
   }
 
   /** Why not; undefined: it was taken. */
@@ -323,19 +346,10 @@ export class Reconciler {
     }
   }
 
-  async #missing(
-    cluster: MetaMasterCluster,
-    set: LiveObject | undefined,
-    members: readonly Observed[],
-    memory: Memory,
-  ): Promise<string | undefined> {
-    let why: string | undefined;
-    try {
-      why = await memory.missing.look(cluster, set, members.length);
-    } catch (error) {
-      this.#components.logger.warn({ err: error }, "why pods are missing could not be looked up");
-      return memory.missingTold;
-    }
+  async #missing({ cluster, set, members, memory }: Look): Promise<string | undefined> {
+    const isMissing = members.length < (number(set, "spec", "replicas") ?? 0);
+    const owner = { kind: "StatefulSet", namespace: namespaceOf(cluster), name: cluster.metadata.name } as const;
+    const why = await memory.missing.look(isMissing ? owner : undefined);
     if (why !== undefined && why !== memory.missingTold)
       await this.#teller.event(cluster, "Warning", "PodsRefused", why);
     memory.missingTold = why;
@@ -360,7 +374,7 @@ export class Reconciler {
     if (!finalizers.includes(FINALIZER)) return undefined;
     const { store, writer, logger, ask } = this.#components;
     const { image, busyMs, steadyMs } = this.#settings;
-    const progress = await deleteStep(cluster, { store, writer, image });
+    const progress = await deleteStep(cluster, { store, writer, image, missing: memory.purgeMissing });
     if (!progress.finished) {
       await this.#tellDeletion(memory, cluster, progress);
       const members = await observe(cluster, store, memory.lag, ask);

@@ -1,6 +1,19 @@
 import { expect, test } from "@jest/globals";
 import { RefusedPause } from "./refused-pause.js";
 
+test("a refusal is news once for each reason, and after it was taken", () => {
+  const pause = new RefusedPause();
+  const told = [
+    ["1", "no"],
+    ["1", "no"],
+    ["1", "never"],
+    ["2", "never"],
+  ].map(([what = "", why = ""]) => pause.refused(what, why, 0));
+  expect(told).toEqual([true, false, true, true]);
+  pause.taken();
+  expect(pause.refused("2", "never", 0)).toBe(true);
+});
+
 test("what was refused waits twice as long each time, up to a minute; something else does not", () => {
   const pause = new RefusedPause();
   expect([pause.heldBack("1", 0), pause.leftMs(0)]).toEqual([undefined, Infinity]);

@@ -17,11 +17,15 @@ export class RefusedPause {
     return this.#known?.what === what && nowMs - this.#known.atMs < this.#known.pauseMs ? this.#known.why : undefined;
   }
 
-  refused(what: string, why: string, nowMs: number): void {
+  /** True: it had not been refused before, or for another reason. */
+  refused(what: string, why: string, nowMs: number): boolean {
+    const isNews = this.#known?.what !== what || this.#known.why !== why;
     const pauseMs = this.#known?.what === what ? Math.min(MS_MAX, 2 * this.#known.pauseMs) : MS_MIN;
     this.#known = { what, why, atMs: nowMs, pauseMs };
+    return isNews;
   }
 
+  /** It was not refused, or is not asked for any more. */
   taken(): void {
     this.#known = undefined;
   }

@@ -250,6 +250,17 @@ test.each<[string, readonly Observed[], Action, object, object]>([
   expect(told).toBe(`${wrongSpec}${members.length === 0 ? "" : goesOn}`);
 });
 
+test("volumes that have not grown yet are told while nothing else is done", () => {
+  const members = [member(0, "Primary"), member(1, "Standby")];
+  const told = (action: Action): string | undefined => {
+    const status = statusOf({ cluster, members, action, invalid: undefined, resizing: "data-meta-0 waits", nowMs: 0 });
+    const found = status.conditions?.find(({ type }) => type === "Progressing");
+    return found && `${found.status} ${found.reason} ${found.message}`;
+  };
+  expect(told(nothing)).toBe("True Resizing data-meta-0 waits");
+  expect(told({ do: "DeletePod", pod: "meta-1", why: "it is old" })).toBe("True Updating it is old");
+});
+
 test("a primary that alone is cut off from the bucket: who reaches it, and what to do", () => {
   const cut = { ...member(0, "Primary", { bucketTrouble: away }), pod: { spec: { nodeName: "n-1" } } };
   const told = message("BucketReachable", [cut, member(1, "Standby"), member(2, "Standby", { trouble: full })], 3);

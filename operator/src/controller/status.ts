@@ -30,6 +30,8 @@ export interface Situation {
   readonly missing?: string | undefined;
   /** Volumes that are smaller than is wanted: which, and why. */
   readonly cantGrow?: string | undefined;
+  /** Volumes that have not grown yet: which, and what they wait for. */
+  readonly resizing?: string | undefined;
   /** Image of the members' sidecars, where this operator would take another one. */
   readonly outdated?: string | undefined;
   /** Of a resource that is being deleted. */
@@ -255,6 +257,7 @@ function progressing({
   invalid,
   refused,
   outdated,
+  resizing,
   deletion,
 }: Situation): Verdict<"Progressing"> {
   const why = action.do === "Nothing" ? "" : action.why;
@@ -278,6 +281,7 @@ function progressing({
     };
   }
   if (action.do === "DeletePod" || action.do === "Wait") return { status: "True", reason: "Updating", message: why };
+  if (resizing !== undefined) return { status: "True", reason: "Resizing", message: resizing };
   const older = `The members run the sidecar ${outdated}, not this operator's; to replace them one by one: kubectl annotate mmc ${cluster.metadata.name} ${RESTARTED_ANNOTATION}="$(date)" --overwrite`;
   const message = outdated === undefined ? "Nothing is being changed." : `Nothing is being changed. ${older}`;
   return { status: "False", reason: "Stable", message };

@@ -53,7 +53,7 @@ test.each<[string, readonly Step[]]>([
 ])("%s", (_what, steps) => {
   const refusals = new SwitchoverRefusals();
   for (const [seconds, action, refused, expected] of steps) {
-    const asked = refusals.look(action, refused, seconds * 1000);
+    const asked = refusals.look(action, "uid-0", refused, seconds * 1000);
     const told = asked.isNews ? ", told" : "";
     expect(`${said(asked.action)}, shown ${said(asked.shown)}${told}`).toBe(expected);
     if (asked.action.do === "Switchover") refusals.asked(seconds * 1000);
@@ -63,9 +63,20 @@ test.each<[string, readonly Step[]]>([
 test("one that was asked for again is asked for once more after half a minute, though its refusal was never seen to be gone", () => {
   const refusals = new SwitchoverRefusals();
   const asks = Array.from({ length: 100 }, (_, second) => {
-    const { action } = refusals.look(to("m-1"), no, second * 1000);
+    const { action } = refusals.look(to("m-1"), "uid-0", no, second * 1000);
     if (action.do === "Switchover") refusals.asked(second * 1000);
     return action.do === "Switchover" ? [second] : [];
   });
   expect(asks.flat()).toEqual([30, 60, 90]);
+});
+
+test("another primary has refused nothing yet", () => {
+  const refusals = new SwitchoverRefusals();
+  refusals.look(to("m-1"), "uid-0", no, 0);
+  expect(refusals.look(to("m-1"), "uid-2", undefined, 1000)).toEqual({
+    action: to("m-1"),
+    shown: to("m-1"),
+    isNews: false,
+  });
+  expect(refusals.look(to("m-1"), "uid-2", no, 2000).isNews).toBe(true);
 });

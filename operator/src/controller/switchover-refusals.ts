@@ -4,6 +4,7 @@ const AGAIN_MS = 30_000;
 
 interface Known {
   readonly target: string;
+  readonly by: string | undefined;
   /** In the words of the primary's sidecar. */
   readonly why: string;
   /** When it was refused, or asked for again. */
@@ -23,15 +24,18 @@ export interface Asked {
 export class SwitchoverRefusals {
   #known: Known | undefined;
 
-  /** `refused`: what stands on the primary's pod. Monotonic ms. */
-  look(action: Action, refused: string | undefined, nowMs: number): Asked {
+  /** `by`: the uid of the primary's pod; `refused`: what stands on it. Monotonic ms. */
+  look(action: Action, by: string | undefined, refused: string | undefined, nowMs: number): Asked {
     // What waits for a moment, such as for a standby that fell behind, is the same wish afterwards.
-    if (action.do !== "Wait" && (action.do !== "Switchover" || action.target !== this.#known?.target))
+    if (action.do === "Wait") return { action, shown: action, isNews: false };
+    if (action.do !== "Switchover") {
       this.#known = undefined;
-    if (action.do !== "Switchover") return { action, shown: action, isNews: false };
+      return { action, shown: action, isNews: false };
+    }
     const { target } = action;
+    if (this.#known?.target !== target || this.#known.by !== by) this.#known = undefined;
     const isNews = refused !== undefined && refused !== this.#known?.why;
-    if (isNews) this.#known = { target, why: refused, atMs: nowMs };
+    if (isNews) this.#known = { target, by, why: refused, atMs: nowMs };
     if (this.#known === undefined) return { action, shown: action, isNews };
     const shown = wait(`the switchover to ${target} was refused, it will be asked for again: ${this.#known.why}`);
     // Asked for, and not answered yet.

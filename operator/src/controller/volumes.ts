@@ -16,7 +16,7 @@ const UNITS: Readonly<Record<string, number>> = {
 };
 
 /** Bytes; NaN: no quantity. */
-function bytesOf(quantity: string): number {
+export function bytesOf(quantity: string): number {
   const [, count = "NaN", unit = ""] = /^([0-9]+(?:\.[0-9]+)?)([A-Za-z]*)$/.exec(quantity) ?? [];
   return Number(count) * (UNITS[unit] ?? Number.NaN);
 }

@@ -1,7 +1,14 @@
 import { CoreV1Api, type KubeConfig } from "@kubernetes/client-node";
 
-/** A StatefulSet's controller tries again within a quarter of an hour at the latest, and says so each time. */
+/** A StatefulSet's controller tries again within a quarter of an hour at the latest, a Job's sooner, and both say so each time. */
 const OLD_MS = 20 * 60_000;
+
+/** Who makes pods. */
+export interface PodOwner {
+  readonly kind: "StatefulSet" | "Job";
+  readonly namespace: string;
+  readonly name: string;
+}
 
 /** What Kubernetes' own controllers tell by events alone. */
 export class EventReader {
@@ -11,9 +18,10 @@ export class EventReader {
     this.#api = config.makeApiClient(CoreV1Api);
   }
 
-  /** Why the pods of a StatefulSet can't be made; undefined: nothing says that they can't. */
-  async podRefusal(namespace: string, name: string, nowMs: number): Promise<string | undefined> {
-    const about = { "involvedObject.kind": "StatefulSet", "involvedObject.name": name, reason: "FailedCreate" };
+  /** Why the pods of a StatefulSet or a Job can't be made; undefined: nothing says that they can't. */
+  async podRefusal(owner: PodOwner, nowMs: number): Promise<string | undefined> {
+    const { kind, namespace, name } = owner;
+    const about = { "involvedObject.kind": kind, "involvedObject.name": name, reason: "FailedCreate" };
     const fieldSelector = Object.entries(about)
       .map(([field, value]) => `${field}=${value}`)
       .join(",");
@@ -24,6 +32,13 @@ export class EventReader {
         ms: (lastTimestamp ?? eventTime ?? metadata.creationTimestamp)?.getTime() ?? 0,
       }))
       .filter(({ message, ms }) => nowMs - ms < OLD_MS && message !== "");
-    return told.toSorted((a, b) => b.ms - a.ms)[0]?.message;
+    const [last] = told.toSorted((a, b) => b.ms - a.ms);
+    return last && withoutChance(last.message, owner);
   }
+}
+
+/** A Job's pods have another name at each try, and Kubernetes counts events that differ in it alone as one: the same cause must be the same words. */
+export function withoutChance(message: string, { kind, name }: PodOwner): string {
+  const words = message.replace(/^\(combined from similar events\): /, "");
+  return kind === "Job" ? words.replaceAll(new RegExp(`\\b${name}-[a-z0-9]{5}\\b`, "g"), `${name}-...`) : words;
 }
