@@ -317,3 +317,15 @@ test("a damaged bucket is found by verify, named, and is 5", async () => {
   rmSync(table);
   expect(await alpha.cli("verify")).toMatchObject({ code: 5, out: expect.stringMatching(/PROBLEM tables\/.*missing/) });
 });
+
+test("status says when the process was started, before it had loaded anything", async () => {
+  const alpha = make("alpha");
+  const beforeMs = Date.now();
+  alpha.start(...sleeper("exit 0"));
+  const { started } = await alpha.untilRole("Primary");
+  const [line = ""] = alpha.said.split("\n");
+  const { time } = JSON.parse(line) as { time: string };
+  // The two clocks are read one after the other.
+  expect(Date.parse(String(started))).toBeGreaterThan(beforeMs - 1000);
+  expect(Date.parse(String(started))).toBeLessThan(Date.parse(time));
+});

@@ -41,6 +41,42 @@ describe("the start-up probe", () => {
     expect(bucket.entries()).toEqual([]);
   });
 
+  test("waits no longer for a store that is far away than the longest of its steps takes", async () => {
+    let [under, most, waits] = [0, 0, 0];
+    class Far extends Flawed {
+      readonly #away = async <T>(work: () => Promise<T>): Promise<T> => {
+        if (under++ === 0) waits += 1;
+        most = Math.max(most, under);
+        await new Promise((resolve) => setTimeout(resolve, 2));
+        under -= 1;
+        return await work();
+      };
+      override put(key: string, source: ByteSource, call: CallOptions): Promise<void> {
+        return this.#away(() => super.put(key, source, call));
+      }
+      override delete(key: string, call: CallOptions): Promise<void> {
+        return this.#away(() => super.delete(key, call));
+      }
+    }
+    const bucket = new Far();
+    expect((await probeBucket(bucket, components(), never)).safe).toBe(true);
+    expect(bucket.entries()).toEqual([]);
+    expect(most).toBeGreaterThan(10);
+    expect(waits).toBeLessThan(20);
+  });
+
+  test("one step that the store fails leaves nothing of the others behind", async () => {
+    const denied = new MetaMasterError("BucketAccessDenied", "invalid", "no");
+    class NoList extends Flawed {
+      override list(): Promise<ListPage> {
+        return Promise.reject(denied);
+      }
+    }
+    const bucket = new NoList();
+    await expect(probeBucket(bucket, components(), never)).rejects.toBe(denied);
+    expect(bucket.entries()).toEqual([]);
+  });
+
   test("refuses a store that ignores the condition", async () => {
     class Ignores extends Flawed {
       override async putIfAbsent(key: string, body: Uint8Array): Promise<"created" | "exists"> {

@@ -11,6 +11,7 @@ export interface StatusFacts {
   readonly bucket: string;
   readonly version: string;
   readonly pid: number;
+  /** When the process began, before it had loaded anything. */
   readonly startedWallMs: number;
 }
 
