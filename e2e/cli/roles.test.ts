@@ -99,6 +99,8 @@ const missing = whyMissing("versitygw");
     const member = make("beta", "faulty");
     member.startKeyValueMaster();
     await member.untilRole("Standby");
+    // Before, it would not stand.
+    await says(member, /keeps its promises/);
     await proxy.set({ kind: "stallPuts" });
     await alpha.end();
     await says(member, /Standby -> Promoting/);
