@@ -193,15 +193,7 @@ test("a spec that becomes invalid: nothing is made of it, and what runs is looke
   await sleep(4000);
   expect(stage.operator.writer.writes).toBe(writes);
   expect((await looks()) - looksBefore).toBeLessThan(20);
-  const reasons = await server.kubectl([
-    "get",
-    "events",
-    "--field-selector",
-    `involvedObject.name=${name}`,
-    "-o",
-    "jsonpath={.items[*].reason}",
-  ]);
-  expect(reasons.split(" ").filter((each) => each === "SpecInvalid")).toHaveLength(1);
+  expect((await stage.eventReasons()).filter((each) => each === "SpecInvalid")).toHaveLength(1);
   await stage.patch("mmc", { spec: { ...of("two"), switchover: null } });
   await stage.until("it is scaled", async () => JSON.stringify(await made()).includes('"replicas":5'));
   expect(await stage.condition("Degraded")).not.toContain("SpecInvalid");
@@ -223,15 +215,7 @@ test("a template that is refused while members run: a drained node's primary han
   const { writes } = stage.operator.writer;
   await sleep(10_000);
   expect(stage.operator.writer.writes - writes).toBeLessThan(20);
-  const reasons = await server.kubectl([
-    "get",
-    "events",
-    "--field-selector",
-    `involvedObject.name=${name}`,
-    "-o",
-    "jsonpath={.items[*].reason}",
-  ]);
-  expect(reasons.split(" ").filter((each) => each === "ApplyRefused")).toHaveLength(1);
+  expect((await stage.eventReasons()).filter((each) => each === "ApplyRefused")).toHaveLength(1);
   await stage.apply(stage.template({ image: "another" }));
   await stage.until("it is applied at once", async () =>
     JSON.stringify(await stage.get("statefulset")).includes('"image":"another"'),

@@ -102,6 +102,13 @@ export class OperatorStage {
     return [status, reason, message].map((each) => (typeof each === "string" ? each : "")).join(" ");
   }
 
+  /** Of the events about the resource. */
+  async eventReasons(): Promise<string[]> {
+    const about = `involvedObject.name=${this.name}`;
+    const found = ["get", "events", "--field-selector", about, "-o", "jsonpath={.items[*].reason}"];
+    return (await this.server.kubectl(found)).split(" ");
+  }
+
   /** All of them follow the first, and the StatefulSet's controller has seen what there is. */
   async running(members: number, revision = "r1"): Promise<void> {
     await this.until("the StatefulSet is there", async () => !(await this.none("statefulset")));
