@@ -105,3 +105,17 @@ test("what waiting may cure is waited for, with its trouble to be seen; wrong cr
   expect(await proof.within(1, never)).toBe(true);
   expect(proof.trouble).toBeUndefined();
 });
+
+test("a bucket that was there when the history was read, and is not now, is away: waited for, with its trouble to be seen", async () => {
+  store.failure = new MetaMasterError("BucketNotFound", "invalid", "not there", { hint: "mount it" });
+  const proof = proofOf();
+  const running = proof.run(never);
+  await until(() => proof.trouble !== undefined);
+  expect(proof.trouble).toContain("mount it");
+  store.failure = undefined;
+  expect(await ended(running)).toBeUndefined();
+  // Before a history was read it may be a misspelt one.
+  const misspelt = new MetaMasterError("BucketNotFound", "invalid", "not there", { hint: "create it" });
+  store.failure = misspelt;
+  await expect(proofOf().attempt(never)).rejects.toBe(misspelt);
+});

@@ -59,7 +59,10 @@ export class StoreProof implements Proof {
     this.#changed.notify();
   }
 
-  /** Until it has passed or `signal` aborts. What waiting may cure is waited for, said each time; the rest is thrown. */
+  /**
+   * Until it has passed or `signal` aborts. What waiting may cure is waited for, said each time; the rest is thrown. The bucket was found once, as a history was read from it: if it is
+   * not there now, it is away.
+   */
   async run(signal: AbortSignal): Promise<void> {
     const { clock, logger, config } = this.#parts;
     if (!this.#passed) await pauseOrChange(clock, HEAD_START_MS, { changes: this.#asked, since: 0 }, signal);
@@ -69,7 +72,7 @@ export class StoreProof implements Proof {
         return;
       } catch (error) {
         if (signal.aborted) return;
-        if (!mayCure(error, config)) throw error;
+        if (!mayCure(error, config) && !hasCode(error, "BucketNotFound")) throw error;
         this.trouble = messageWithHint(error);
         logger.warn({ err: error, tries }, `the bucket can't be reached yet: ${messageOf(error)}`);
         await pause(clock, pauseMsAfter(tries), signal);
