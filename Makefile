@@ -52,8 +52,9 @@ kube: build
 # A whole Kubernetes cluster, on this machine (root on Linux) or with PROVIDER=kind in Docker: e2e/cluster/README.md.
 e2e: test-tools
 	@PROVIDER=$(PROVIDER) node dist/e2e/cluster/main.js cluster
+	@node dist/e2e/scenarios/save-images.js .cache/images
 	@rm -rf .cache/e2e-times
-	@PROVIDER=$(PROVIDER) node scripts/test.js --only kube,cluster; ended=$$?; node dist/e2e/scenarios/times.js; exit $$ended
+	@PROVIDER=$(PROVIDER) METAMASTER_IMAGES=.cache/images/images.tar node scripts/test.js --only kube,cluster; ended=$$?; node dist/e2e/scenarios/times.js; exit $$ended
 
 # The local cluster for a person to try things on, with a kubeconfig: until Ctrl-C.
 cluster: build

@@ -1,7 +1,7 @@
 import { execFile } from "node:child_process";
 import { mkdir, mkdtemp, readdir, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { join, resolve } from "node:path";
 import { promisify } from "node:util";
 import type { Cluster } from "../cluster/cluster.js";
 import { addLibraries, addNode, busyboxRoot, writeImages, type ImageConfig } from "../cluster/image.js";
@@ -36,8 +36,25 @@ const MASTER_CONFIG: ImageConfig = {
   Env: ["PATH=/bin"],
 };
 
-/** Makes the product's image and the example master's, without Docker, and puts them on every node. */
+/** Puts the product's image and the example master's on every node: from the archive that METAMASTER_IMAGES names, made once for a whole run, else from one made for this. */
 export async function loadImages(cluster: Pick<Cluster, "load">): Promise<void> {
+  const made = process.env["METAMASTER_IMAGES"];
+  if (made !== undefined && made !== "") {
+    await cluster.load(resolve(made));
+    return;
+  }
+  const folder = await mkdtemp(join(tmpdir(), "metamaster-images-"));
+  try {
+    const archive = join(folder, "images.tar");
+    await makeImages(archive);
+    await cluster.load(archive);
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
+/** Writes both to one archive, without Docker. */
+export async function makeImages(archive: string): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), "metamaster-images-"));
   try {
     const [node, product, master] = ["node", "product", "master"].map((name) => join(folder, name)) as [
@@ -50,7 +67,6 @@ export async function loadImages(cluster: Pick<Cluster, "load">): Promise<void> 
     await layOut(product, PRODUCT_WORKSPACES);
     await busyboxRoot(master);
     await layOut(master, ["examples/kv-master"]);
-    const archive = join(folder, "images.tar");
     await writeImages(
       [
         { names: [IMAGE, NEXT_IMAGE], layers: [node, product], config: PRODUCT_CONFIG },
@@ -58,7 +74,6 @@ export async function loadImages(cluster: Pick<Cluster, "load">): Promise<void> 
       ],
       archive,
     );
-    await cluster.load(archive);
   } finally {
     await rm(folder, { recursive: true, force: true });
   }

@@ -1,10 +1,10 @@
-import { copyFile, mkdir } from "node:fs/promises";
+import { mkdir } from "node:fs/promises";
 import { join, resolve } from "node:path";
-import { IMAGE, loadImages, MASTER_IMAGE } from "./images.js";
+import { IMAGE, makeImages, MASTER_IMAGE } from "./images.js";
 
-/** Writes both images to one archive, for `kind load image-archive` or any registry's tool. */
+/** Writes both images to one archive, for `kind load image-archive`, any registry's tool, or a run of the scenarios. */
 const folder = resolve(process.argv[2] ?? ".cache/images");
 const archive = join(folder, "images.tar");
 await mkdir(folder, { recursive: true });
-await loadImages({ load: (tar) => copyFile(tar, archive) });
+await makeImages(archive);
 process.stdout.write(`${IMAGE} and ${MASTER_IMAGE}: ${archive}\n`);

@@ -3,6 +3,7 @@ import { existsSync } from "node:fs";
 import { mkdir, mkdtemp, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { GO_ENV, GO_FLAGS } from "../tools/go.js";
 import { binaryPath, cacheFolder, catalog, serverNames, type ServerName } from "./catalog.js";
 
 const run = promisify(execFile);
@@ -50,8 +51,8 @@ async function build(name: ServerName): Promise<void> {
   await mkdir(cacheFolder(), { recursive: true });
   const folder = await mkdtemp(join(cacheFolder(), `.build-${name}-`));
   try {
-    await run("go", ["install", "-ldflags=-s -w", `${goPackage}@${version}`], {
-      env: { ...process.env, GOBIN: folder, GOFLAGS: "" },
+    await run("go", ["install", ...GO_FLAGS, "-ldflags=-s -w", `${goPackage}@${version}`], {
+      env: { ...process.env, ...GO_ENV, GOBIN: folder },
       maxBuffer: 1 << 24,
     });
     await rename(join(folder, name), binaryPath(name));
