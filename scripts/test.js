@@ -63,8 +63,8 @@ const runners = [
     count: () => JSON.parse(readFileSync(`${results}/sim.json`, "utf8")),
   },
   jest("e2e", ["--runInBand"]),
-  // They wait, for leases and watches: two API servers at a time take half as long.
-  jest("kube", ["--maxWorkers=2"]),
+  // They wait, for leases and watches: three API servers at a time need no more of a processor than one.
+  jest("kube", ["--maxWorkers=3"]),
   jest("cluster", ["--runInBand"]),
 ].filter(({ name }) => (values.only ?? "unit,sim,e2e").split(",").includes(name));
 

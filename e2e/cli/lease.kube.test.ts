@@ -49,14 +49,15 @@ async function make(name: string, lease = "4s"): Promise<MemberProcess> {
 }
 
 async function holder(): Promise<string> {
-  return await server.kubectl(["get", "lease", "test", "-o", "jsonpath={.spec.holderIdentity}"]);
+  const { spec } = (await server.api.get("lease", "test")) as { spec?: { holderIdentity?: string } };
+  return spec?.holderIdentity ?? "";
 }
 
 async function untilLabel(pod: string, label: string): Promise<void> {
-  const path = String.raw`jsonpath={.metadata.labels.metamaster\.io/role}`;
-  await until(`${pod} is labelled "${label}"`, async () =>
-    (await server.kubectl(["get", "pod", pod, "-o", path])) === label ? true : undefined,
-  );
+  await until(`${pod} is labelled "${label}"`, async () => {
+    const { metadata } = (await server.api.get("pod", pod)) as { metadata: { labels?: Record<string, string> } };
+    return (metadata.labels?.["metamaster.io/role"] ?? "") === label ? true : undefined;
+  });
 }
 
 async function serving(name: string, lease?: string): Promise<MemberProcess> {

@@ -30,6 +30,24 @@ test("a lease is taken by one, and a conditional update on an old version is ref
   expect(await holder()).toBe("b");
 });
 
+test("what is there is read without kubectl; what is not there, or refused, is told", async () => {
+  const spec = { containers: [{ name: "main", image: "none" }] };
+  for (const colour of ["red", "green"]) {
+    const metadata = { name: colour, labels: { colour } };
+    await server.kubectl(["apply", "-f", "-"], JSON.stringify({ apiVersion: "v1", kind: "Pod", metadata, spec }));
+  }
+  const { api } = server;
+  expect(await api.get("pod", "red")).toMatchObject({ kind: "Pod", metadata: { labels: { colour: "red" } } });
+  expect(await api.list("pod")).toHaveLength(2);
+  expect(await api.list("pod", "colour in (green)")).toMatchObject([{ metadata: { name: "green" } }]);
+  expect(await api.list("pod", "", "kube-system")).toEqual([]);
+  expect(await api.find("pod", "blue")).toBeUndefined();
+  await expect(api.get("pod", "blue")).rejects.toThrow("there is no pod default/blue");
+  await expect(api.list("pod", "colour in")).rejects.toThrow(/400 .*unable to parse/);
+  await expect(api.list("mmc")).rejects.toThrow("the API server knows no mmc");
+  await server.kubectl(["delete", "pods", "--all", "--force", "--grace-period=0"]);
+});
+
 const thing = (replicas: number) =>
   JSON.stringify({ apiVersion: "test.local/v1", kind: "Thing", metadata: { name: "a" }, spec: { replicas } });
 
@@ -84,8 +102,9 @@ test("it can be frozen, killed and booted, and knows what it knew", async () => 
   expect(await holder()).toBe("b");
 });
 
-function holder(): Promise<string> {
-  return server.kubectl(["get", "lease", "primary", "-o", "jsonpath={.spec.holderIdentity}"]);
+async function holder(): Promise<string> {
+  const { spec } = (await server.api.get("lease", "primary")) as { spec: { holderIdentity: string } };
+  return spec.holderIdentity;
 }
 
 /** Within 30 s: RBAC reaches the authorizer by a watch. */

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { freePort } from "../servers/free-port.js";
 import { Guarded } from "../servers/guarded.js";
+import { ApiReader } from "./api-reader.js";
 import { runClient } from "./client.js";
 import { etcdFlags, flags } from "./flags.js";
 import { writeKubeconfig } from "./kubeconfig.js";
@@ -24,6 +25,8 @@ export class ApiServer {
   /** For an administrator. */
   readonly kubeconfig: string;
   readonly token: string;
+  /** What is in it, for who looks often. */
+  readonly api: ApiReader;
   readonly #kube: string;
   readonly #folder: string;
   readonly #etcd: Guarded;
@@ -35,6 +38,7 @@ export class ApiServer {
     this.url = start.url;
     this.token = start.token;
     this.kubeconfig = join(start.folder, "admin.conf");
+    this.api = new ApiReader(this.kubeconfig);
     this.#kube = kube;
     this.#folder = start.folder;
     this.#etcd = start.etcd;
@@ -99,6 +103,7 @@ export class ApiServer {
   }
 
   async stop(): Promise<void> {
+    this.api.close();
     await this.#process.stop("remove");
     await this.#etcd.stop("remove");
     await rm(this.#folder, { recursive: true, force: true });

@@ -5,7 +5,7 @@ import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Cluster } from "./cluster.js";
+import { nodeReady, type Cluster } from "./cluster.js";
 import { addNode, busyboxRoot, writeImages } from "./image.js";
 import { clusterOf } from "./provider.js";
 import { scenario } from "./scenario.js";
@@ -303,7 +303,7 @@ async function becomes(node: number, status: string): Promise<void> {
 }
 
 async function ready(node: number): Promise<string> {
-  return field("node", cluster.node(node).name, '{.status.conditions[?(@.type=="Ready")].status}');
+  return await nodeReady(cluster, cluster.node(node));
 }
 
 async function field(kind: string, name: string, path: string): Promise<string> {

@@ -1,8 +1,12 @@
+import type { ApiReader } from "./api-reader.js";
+
 /** A Kubernetes cluster whose nodes can be made to fail. Every wait in it is bounded; every error says what to do. */
 export interface Cluster {
   readonly provider: "local" | "kind";
   /** A file, for an administrator; there after `up`. */
   readonly kubeconfig: string;
+  /** What is in it, for who looks often. After `up`. */
+  readonly api: ApiReader;
   /** Where pods reach servers that the test process runs on this machine; they must listen there, not only on loopback. After `up`. */
   readonly hostAddress: string;
   /** Taken away by `crash`, given back by `boot`, at the same address and with all that it knew. */
@@ -61,4 +65,12 @@ export async function podOf(
   const [uid = "", node = ""] = (await cluster.kubectl(["get", "pod", "-n", namespace, name, "-o", path])).split(" ");
   if (uid === "" || node === "") throw new Error(`the pod ${namespace}/${name} is on no node`);
   return { uid, node };
+}
+
+/** What the API server says of it: `True`, `False`, or `Unknown` of one that is silent. */
+export async function nodeReady(cluster: Cluster, { name }: ClusterNode): Promise<string> {
+  const { status } = (await cluster.api.get("node", name)) as {
+    status?: { conditions?: { readonly type: string; readonly status: string }[] };
+  };
+  return status?.conditions?.find(({ type }) => type === "Ready")?.status ?? "";
 }

@@ -94,8 +94,8 @@ on(
     expect((await keys()).length).toBeGreaterThan(3);
     await putSecret(cluster, secretKey);
     await waitFor("it is gone", MENDED_MS_MAX, async () => {
-      const left = await cluster.kubectl(["get", "mmc", "meta", "--ignore-not-found", "-o", "name"]);
-      if (left.trim() !== "") throw new Error(`${await meta.message("Degraded")} ${await meta.message("Progressing")}`);
+      if ((await cluster.api.find("mmc", "meta")) !== undefined)
+        throw new Error(`${await meta.message("Degraded")} ${await meta.message("Progressing")}`);
       return true;
     });
     await expectNothingLeft();

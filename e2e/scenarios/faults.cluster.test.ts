@@ -1,5 +1,5 @@
 import { expect } from "@jest/globals";
-import type { Cluster, ClusterNode } from "../cluster/cluster.js";
+import { nodeReady, type Cluster, type ClusterNode } from "../cluster/cluster.js";
 import { waitFor } from "../cluster/wait.js";
 import { accessKey, secretKey, type StoreServer } from "../servers/server.js";
 import { writing, type Client } from "./client.js";
@@ -51,8 +51,7 @@ async function primaryNow(of = meta): Promise<Where> {
 
 /** Whether the cluster hears from its kubelet. */
 async function isReady(node: ClusterNode): Promise<boolean> {
-  const path = `jsonpath={.status.conditions[?(@.type=="Ready")].status}`;
-  return (await cluster.kubectl(["get", "node", node.name, "-o", path])) === "True";
+  return (await nodeReady(cluster, node)) === "True";
 }
 
 on("scaled from one to three while it is written: the one that is there is not restarted", async () => {

@@ -1,3 +1,4 @@
+import type { Json } from "../cluster/api-reader.js";
 import type { Cluster } from "../cluster/cluster.js";
 import { waitFor } from "../cluster/wait.js";
 import { accessKey, secretKey, type StoreServer } from "../servers/server.js";
@@ -76,7 +77,37 @@ interface Condition {
   readonly message: string;
 }
 
-type Json = Readonly<Record<string, unknown>>;
+interface Resource {
+  readonly metadata: { readonly generation: number };
+  readonly status?: {
+    readonly primary?: string;
+    readonly readyReplicas?: number;
+    readonly replicas?: number;
+    readonly observedGeneration?: number;
+    readonly conditions?: readonly Condition[];
+  };
+}
+
+interface ContainerStatus {
+  readonly name: string;
+  readonly restartCount: number;
+}
+
+interface Pod {
+  readonly metadata: { readonly name: string; readonly uid: string; readonly labels: Readonly<Record<string, string>> };
+  readonly spec: { readonly nodeName?: string };
+  readonly status: {
+    readonly podIP?: string;
+    readonly containerStatuses?: readonly ContainerStatus[];
+    readonly initContainerStatuses?: readonly ContainerStatus[];
+  };
+}
+
+interface Member {
+  readonly uid: string;
+  readonly node: string;
+  readonly restarts: number;
+}
 
 /** One MetaMasterCluster of the example master, and what can be asked of it. */
 export class Meta {
@@ -146,7 +177,7 @@ export class Meta {
   }
 
   async get(): Promise<Json> {
-    return JSON.parse(await this.cluster.kubectl(["get", "mmc", this.name, "-o", "json"])) as Json;
+    return await this.cluster.api.get("mmc", this.name);
   }
 
   /** `True AllMembersReady` */
@@ -161,25 +192,21 @@ export class Meta {
   }
 
   async #condition(type: string): Promise<Condition | undefined> {
-    const { status } = (await this.get()) as { status?: { conditions?: Condition[] } };
-    return status?.conditions?.find((each) => each.type === type);
+    return conditionOf(await this.#resource(), type);
+  }
+
+  async #resource(): Promise<Resource> {
+    return (await this.get()) as unknown as Resource;
   }
 
   /** Name of the primary's pod, by the status. */
   async primary(): Promise<string> {
-    const { status } = (await this.get()) as { status?: { primary?: string } };
-    return status?.primary ?? "";
+    return (await this.#resource()).status?.primary ?? "";
   }
 
   /** By the label that the sidecars set: it needs no operator. */
   async labelled(): Promise<readonly { readonly name: string; readonly address: string }[]> {
-    const selector = `metamaster.io/cluster=${this.name},metamaster.io/role=primary`;
-    const found = JSON.parse(await this.cluster.kubectl(["get", "pods", "-l", selector, "-o", "json"])) as {
-      items: { metadata: { name: string }; status: { podIP?: string } }[];
-    };
-    return found.items.flatMap(({ metadata, status }) =>
-      status.podIP === undefined ? [] : [{ name: metadata.name, address: status.podIP }],
-    );
+    return primariesOf(await this.#pods(",metamaster.io/role=primary"));
   }
 
   /** All members wanted follow a primary, nothing is being changed, and it stays so: the status follows what happens by a moment. Gives the primary. */
@@ -187,26 +214,13 @@ export class Meta {
     let before = "";
     let sinceMs = 0;
     return await waitFor(`${this.name} has ${replicas} members`, WAIT_MS_MAX, async () => {
-      const primary = await this.#settledNow(replicas);
-      const now = primary === undefined ? "" : JSON.stringify([primary, ...(await this.pods())]);
+      const pods = await this.#pods();
+      const primary = settledIn(await this.#resource(), pods, replicas);
+      const now = primary === undefined ? "" : JSON.stringify([primary, ...membersOf(pods)]);
       if (now !== before) sinceMs = performance.now();
       before = now;
       return primary !== undefined && performance.now() - sinceMs > STEADY_MS ? primary : undefined;
     });
-  }
-
-  async #settledNow(replicas: number): Promise<string | undefined> {
-    const { status, metadata } = (await this.get()) as {
-      metadata: { generation: number };
-      status?: { primary?: string; readyReplicas?: number; replicas?: number; observedGeneration?: number };
-    };
-    const all = status?.readyReplicas === replicas && status.replicas === replicas;
-    const stable = (await this.condition("Progressing")) === "False Stable";
-    if (!all || !stable || status.observedGeneration !== metadata.generation) return undefined;
-    if (replicas === 0) return status.primary ?? "none";
-    // An operator that was cut off left an old status: what the members say of themselves must agree.
-    const says = await this.labelled();
-    return says.length === 1 && says[0]?.name === status.primary ? status.primary : undefined;
   }
 
   async primaryOtherThan(name: string): Promise<string> {
@@ -225,45 +239,31 @@ export class Meta {
   }
 
   /** Of each pod, by name: its UID and how often its containers were restarted. */
-  async pods(): Promise<
-    ReadonlyMap<string, { readonly uid: string; readonly node: string; readonly restarts: number }>
-  > {
-    const found = JSON.parse(
-      await this.cluster.kubectl(["get", "pods", "-l", `metamaster.io/cluster=${this.name}`, "-o", "json"]),
-    ) as {
-      items: {
-        metadata: { name: string; uid: string };
-        spec: { nodeName?: string };
-        status: { containerStatuses?: { restartCount: number }[]; initContainerStatuses?: { restartCount: number }[] };
-      }[];
-    };
-    return new Map(
-      found.items.map(({ metadata, spec, status }) => {
-        const all = [...(status.containerStatuses ?? []), ...(status.initContainerStatuses ?? [])];
-        const restarts = all.reduce((sum, { restartCount }) => sum + restartCount, 0);
-        return [metadata.name, { uid: metadata.uid, node: spec.nodeName ?? "", restarts }];
-      }),
-    );
+  async pods(): Promise<ReadonlyMap<string, Member>> {
+    return membersOf(await this.#pods());
   }
 
   /** Of all pods that have one. */
   async addresses(): Promise<readonly string[]> {
-    const selector = `metamaster.io/cluster=${this.name}`;
-    const path = "jsonpath={.items[*].status.podIP}";
-    const found = await this.cluster.kubectl(["get", "pods", "-l", selector, "-o", path]);
-    return found.split(" ").filter((each) => each !== "");
+    return (await this.#pods()).flatMap(({ status }) => status.podIP ?? []);
+  }
+
+  async #pods(andLabels = ""): Promise<readonly Pod[]> {
+    return (await this.cluster.api.list("pod", `metamaster.io/cluster=${this.name}${andLabels}`)) as unknown as Pod[];
   }
 
   /** Of a container of ours in a pod. */
   async restarts(pod: string, container: string): Promise<number> {
-    const path = `jsonpath={.status.initContainerStatuses[?(@.name=="${container}")].restartCount}`;
-    return Number(await this.cluster.kubectl(["get", "pod", pod, "-o", path]));
+    const { status } = (await this.cluster.api.get("pod", pod)) as unknown as Pod;
+    return status.initContainerStatuses?.find(({ name }) => name === container)?.restartCount ?? 0;
   }
 
   /** What the sidecar of a pod says of itself. */
   async memberStatus(pod: string): Promise<MemberStatus> {
-    const address = await this.cluster.kubectl(["get", "pod", pod, "-o", "jsonpath={.status.podIP}"]);
-    const answer = await fetch(`http://${address}:${HTTP_PORT}/v1/status`, { signal: AbortSignal.timeout(CALL_MS) });
+    const { status } = (await this.cluster.api.get("pod", pod)) as unknown as Pod;
+    const answer = await fetch(`http://${status.podIP ?? ""}:${HTTP_PORT}/v1/status`, {
+      signal: AbortSignal.timeout(CALL_MS),
+    });
     return (await answer.json()) as MemberStatus;
   }
 
@@ -274,6 +274,41 @@ export class Meta {
     if (volumes)
       await this.cluster.kubectl(["delete", "pvc", "-l", `metamaster.io/cluster=${this.name}`, "--timeout=120s"]);
   }
+}
+
+function conditionOf({ status }: Resource, type: string): Condition | undefined {
+  return status?.conditions?.find((each) => each.type === type);
+}
+
+function primariesOf(pods: readonly Pod[]): { readonly name: string; readonly address: string }[] {
+  return pods
+    .filter(({ metadata }) => metadata.labels["metamaster.io/role"] === "primary")
+    .flatMap(({ metadata, status }) =>
+      status.podIP === undefined ? [] : [{ name: metadata.name, address: status.podIP }],
+    );
+}
+
+function membersOf(pods: readonly Pod[]): Map<string, Member> {
+  return new Map(
+    pods.map(({ metadata, spec, status }) => {
+      const all = [...(status.containerStatuses ?? []), ...(status.initContainerStatuses ?? [])];
+      const restarts = all.reduce((sum, { restartCount }) => sum + restartCount, 0);
+      return [metadata.name, { uid: metadata.uid, node: spec.nodeName ?? "", restarts }];
+    }),
+  );
+}
+
+/** The primary, if all members wanted follow it and nothing is being changed. */
+function settledIn(resource: Resource, pods: readonly Pod[], replicas: number): string | undefined {
+  const { status, metadata } = resource;
+  const all = status?.readyReplicas === replicas && status.replicas === replicas;
+  const { status: progressing, reason } = conditionOf(resource, "Progressing") ?? {};
+  const stable = progressing === "False" && reason === "Stable";
+  if (!all || !stable || status.observedGeneration !== metadata.generation) return undefined;
+  if (replicas === 0) return status.primary ?? "none";
+  // An operator that was cut off left an old status: what the members say of themselves must agree.
+  const says = primariesOf(pods);
+  return says.length === 1 && says[0]?.name === status.primary ? status.primary : undefined;
 }
 
 /** One member a node, as far as there are nodes. */

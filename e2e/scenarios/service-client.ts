@@ -4,6 +4,7 @@ import { PORT, type Meta } from "./product.js";
 
 const CALL_MS = 1000;
 const PAUSE_MS = 50;
+const LOOK_MS = 500;
 const PREFIX = "service";
 
 /** A connection for each row, as through a proxy: one that is kept open would stay with the pod that it was made to. */
@@ -74,9 +75,9 @@ export class ServiceClient {
   /** Resolves once rows are acknowledged again from now on. */
   async writes(count = 20): Promise<void> {
     const before = await waitFor("the client's pod runs", 120_000, () => this.acknowledged().catch(() => undefined));
-    await waitFor("rows are acknowledged through the Service", 120_000, async () =>
-      (await this.acknowledged()).length >= before.length + count ? true : undefined,
-    );
+    const more = async (): Promise<true | undefined> =>
+      (await this.acknowledged()).length >= before.length + count ? true : undefined;
+    await waitFor("rows are acknowledged through the Service", 120_000, more, LOOK_MS);
   }
 
   /** Ends, and gives the acknowledged rows that `keys` lacks. */

@@ -5,6 +5,7 @@ import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { promisify } from "node:util";
+import { ApiReader } from "../api-reader.js";
 import { runClient } from "../client.js";
 import { podOf, type Cluster, type ClusterNode, type Cut, type Frozen } from "../cluster.js";
 import { collectObjects, Problems } from "../collect.js";
@@ -34,6 +35,10 @@ export class KindCluster implements Cluster {
     return join(this.#up.folder, "kubeconfig");
   }
 
+  get api(): ApiReader {
+    return this.#up.api;
+  }
+
   get hostAddress(): string {
     return this.#up.host;
   }
@@ -61,7 +66,8 @@ export class KindCluster implements Cluster {
       stdio: ["pipe", "ignore", "ignore"],
       detached: true,
     });
-    this.#running = { folder, guard, nodes, host: "" };
+    const api = new ApiReader(join(folder, "kubeconfig"));
+    this.#running = { folder, guard, nodes, host: "", api };
     try {
       const workers = Array.from({ length: nodes }, () => ({ role: "worker" }));
       const config = {
@@ -76,7 +82,7 @@ export class KindCluster implements Cluster {
       });
       // `--wait` waits for the control plane only.
       await this.kubectl(["wait", "--for=condition=Ready", "nodes", "--all", "--timeout=180s"]);
-      this.#running = { folder, guard, nodes, host: await gateway() };
+      this.#running = { folder, guard, nodes, host: await gateway(), api };
     } catch (error) {
       await this.down();
       throw error;
@@ -135,6 +141,7 @@ export class KindCluster implements Cluster {
     const running = this.#running;
     this.#running = undefined;
     if (running === undefined) return;
+    running.api.close();
     const ended = once(running.guard, "exit");
     running.guard.stdin?.end();
     await ended;
@@ -179,6 +186,7 @@ interface Running {
   readonly guard: ChildProcess;
   readonly nodes: number;
   readonly host: string;
+  readonly api: ApiReader;
 }
 
 /** Of the network `kind`: the machine itself, as the nodes see it. */

@@ -4,6 +4,7 @@ import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { freePort } from "../../servers/free-port.js";
 import { runClient } from "../client.js";
+import { ApiReader } from "../api-reader.js";
 import { podOf, type Cluster, type ClusterNode, type Cut, type Frozen } from "../cluster.js";
 import { collectObjects, Problems } from "../collect.js";
 import { etcdFlags } from "../flags.js";
@@ -40,6 +41,10 @@ export class LocalCluster implements Cluster {
     return join(this.#up.machine.folder, "admin.conf");
   }
 
+  get api(): ApiReader {
+    return this.#up.api;
+  }
+
   get hostAddress(): string {
     return this.#up.machine.addresses.host;
   }
@@ -56,7 +61,8 @@ export class LocalCluster implements Cluster {
     const machine = await Machine.take(this.#built.kube);
     const authority = new Authority(join(machine.folder, "pki"));
     const etcd = `http://127.0.0.1:${await freePort()}`;
-    this.#running = { machine, authority, nodes, etcd };
+    const api = new ApiReader(join(machine.folder, "admin.conf"));
+    this.#running = { machine, authority, nodes, etcd, api };
     try {
       await this.#prepare();
       await this.#startPrograms();
@@ -129,6 +135,7 @@ export class LocalCluster implements Cluster {
   async down(): Promise<void> {
     const running = this.#running;
     this.#running = undefined;
+    running?.api.close();
     await running?.machine.release();
   }
 
@@ -263,6 +270,7 @@ interface Running {
   readonly nodes: number;
   /** Its address on loopback. */
   readonly etcd: string;
+  readonly api: ApiReader;
 }
 
 function messageOf(error: unknown): string {

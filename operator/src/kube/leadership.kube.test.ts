@@ -31,7 +31,8 @@ function candidate(identity: string, onVerb: (verb: string) => void = () => unde
 }
 
 async function holder(): Promise<string> {
-  return await server.kubectl(["get", "lease", name, "-o", "jsonpath={.spec.holderIdentity}"]);
+  const { spec } = (await server.api.get("lease", name)) as { spec?: { holderIdentity?: string } };
+  return spec?.holderIdentity ?? "";
 }
 
 /** Renews until it is stopped, or has lost it; gives whether it has. */

@@ -4,13 +4,14 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { parse } from "yaml";
 import { customResourceDefinition } from "../../../crds/src/crd.js";
+import type { Json, Kind } from "../../../e2e/cluster/api-reader.js";
 import { startApiServer, type ApiServer } from "../../../e2e/cluster/api-server.js";
 import { untilEstablished } from "../../../e2e/cluster/established.js";
 import { sharingConnections } from "../kube/connections.js";
 import { Operator } from "../operator.js";
 import { PlayedPods } from "./played-pods.js";
 
-export type Json = Record<string, unknown>;
+export type { Json };
 
 const LOOKS = 300;
 const LOOK_MS = 100;
@@ -83,16 +84,16 @@ export class OperatorStage {
     return { template: { spec: { ...template.spec, ...pod, containers: [{ ...master, ...container }] } } };
   }
 
-  async get(kind: string, which = this.name, namespace = "default"): Promise<Json> {
-    return JSON.parse(await this.server.kubectl(["get", kind, which, "-n", namespace, "-o", "json"])) as Json;
+  async get(kind: Kind, which = this.name, namespace = "default"): Promise<Json> {
+    return await this.server.api.get(kind, which, namespace);
   }
 
   async patch(kind: string, change: Json, which = this.name): Promise<void> {
     await this.server.kubectl(["patch", kind, which, "--type=merge", "-p", JSON.stringify(change)]);
   }
 
-  async none(kind: string, which = this.name): Promise<boolean> {
-    return (await this.server.kubectl(["get", kind, which, "--ignore-not-found", "-o", "name"])).trim() === "";
+  async none(kind: Kind, which = this.name): Promise<boolean> {
+    return (await this.server.api.find(kind, which)) === undefined;
   }
 
   /** Status, reason and message of a condition, in one line. */
