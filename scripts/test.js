@@ -6,7 +6,13 @@ import { spawn } from "node:child_process";
 import { mkdirSync, readFileSync, rmSync } from "node:fs";
 import { parseArgs } from "node:util";
 
-const { values } = parseArgs({ options: { only: { type: "string" }, seeds: { type: "string", default: "2000" } } });
+const { values } = parseArgs({
+  options: {
+    only: { type: "string" },
+    seeds: { type: "string", default: "2000" },
+    minutes: { type: "string", default: "3" },
+  },
+});
 const results = ".cache/test-results";
 rmSync(results, { recursive: true, force: true });
 mkdirSync(results, { recursive: true });
@@ -57,6 +63,9 @@ const runners = [
       values.seeds,
       "--parallel",
       "2",
+      // On a slow machine the others need the time.
+      "--minutes",
+      values.minutes,
       "--summary",
       `${results}/sim.json`,
     ],

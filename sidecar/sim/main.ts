@@ -31,6 +31,7 @@ const { values } = parseArgs({
     healthy: { type: "boolean", default: false },
     parallel: { type: "string", default: "2" },
     summary: { type: "string" },
+    minutes: { type: "string", default: "Infinity" },
     "keep-going": { type: "boolean", default: false },
     worker: { type: "boolean", default: false },
     help: { type: "boolean", default: false },
@@ -39,7 +40,7 @@ const { values } = parseArgs({
 
 const usage = `Runs whole clusters in a simulation, one a seed, with faults, and checks that nothing acknowledged is ever lost.
 
-  node dist/sidecar/sim/main.js [--seeds N] [--from N] [--parallel N] [--keep-going] [--summary FILE]
+  node dist/sidecar/sim/main.js [--seeds N] [--from N] [--parallel N] [--keep-going] [--summary FILE] [--minutes N]
   node dist/sidecar/sim/main.js --seed N [--trace] [--twice]
 
   --seeds N      how many seeds (1000)            --from N     the first one (1)
@@ -49,6 +50,7 @@ const usage = `Runs whole clusters in a simulation, one a seed, with faults, and
   --twice        run it twice and compare         --bug NAME   plant a bug: ${Object.keys(mutations).join(", ")}
   --family NAME  seeds of this family alone: ${families.join(", ")}
   --summary FILE write {"passed": n, "failed": n} there
+  --minutes N    begin no seed later than that; how many it came to is said (no limit)
 `;
 
 const family = families.find((each) => each === values.family);
@@ -132,7 +134,9 @@ async function one(seed: number): Promise<boolean> {
 /** Hands seeds to worker processes; one that takes too long is ended, and its seed has failed. */
 async function many(from: number, count: number, parallel: number): Promise<boolean> {
   const startMs = performance.now();
+  const endMs = startMs + Number(values.minutes) * 60_000;
   let next = from;
+  let isLate = false;
   let [passed, failed, steps, rows, acknowledged, epochs] = [0, 0, 0, 0, 0, 0];
   let shownMs = startMs;
   const rate = (): string => (((passed + failed) * 1000) / (performance.now() - startMs)).toFixed(1);
@@ -152,11 +156,14 @@ async function many(from: number, count: number, parallel: number): Promise<bool
     shownMs = nowMs;
     process.stdout.write(`${passed + failed} of ${count} seeds, ${rate()} a second, ${failed} failed\n`);
   };
-  await Promise.all(
-    Array.from({ length: Math.min(parallel, count) }, () =>
-      serve(() => (next < from + count ? next++ : undefined), take),
-    ),
-  );
+  const nextSeed = (): number | undefined => {
+    if (next >= from + count) return undefined;
+    isLate = performance.now() > endMs;
+    return isLate ? undefined : next++;
+  };
+  await Promise.all(Array.from({ length: Math.min(parallel, count) }, () => serve(nextSeed, take)));
+  if (isLate)
+    process.stdout.write(`after ${values.minutes} minutes, as told, seed ${next} and those behind it were not begun\n`);
   const seconds = ((performance.now() - startMs) / 1000).toFixed(1);
   process.stdout.write(
     `${passed} seeds passed, ${failed} failed in ${seconds} s (${rate()} a second): ${epochs} epochs, ${rows} rows, ${acknowledged} acknowledgements, ${steps} steps\n`,
