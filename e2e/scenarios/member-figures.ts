@@ -6,6 +6,8 @@ export interface NewMember {
   readonly podStartMs: number;
   /** From there until it follows, the restore from the bucket included. */
   readonly readyMs: number;
+  /** Of that, from when the bucket was open until the disk equalled the log. */
+  readonly restoreMs: number;
   /** What was done to its disk, in a word. */
   readonly disk: string;
 }
@@ -14,14 +16,17 @@ export interface NewMember {
 export async function newMember(meta: Meta, name: string): Promise<NewMember> {
   const { started, history } = await meta.memberStatus(name);
   const created = await meta.cluster.kubectl(["get", "pod", name, "-o", "jsonpath={.metadata.creationTimestamp}"]);
-  const standby = history.find(({ role }) => role === "Standby");
-  if (standby === undefined) throw new Error(`${name} was never Standby: ${JSON.stringify(history)}`);
+  const at = history.findIndex(({ role }) => role === "Standby");
+  const [before, standby] = [history[at - 1], history[at]];
+  if (standby === undefined || before?.role !== "Syncing")
+    throw new Error(`${name} was never Standby: ${JSON.stringify(history)}`);
   const [, disk = ""] = /^the disk is (.+) at slot /.exec(standby.reason) ?? [];
   const startedMs = Date.parse(started);
   return {
     name,
     podStartMs: startedMs - Date.parse(created),
     readyMs: Date.parse(standby.since) - startedMs,
+    restoreMs: Date.parse(standby.since) - Date.parse(before.since),
     disk,
   };
 }

@@ -16,6 +16,11 @@ interface Row {
   readonly measured: (figures: never) => readonly number[];
 }
 
+/** From the start of its process. */
+interface NewMembers {
+  readonly members: readonly { readonly readyMs: number; readonly restoreMs: number }[];
+}
+
 const seconds = ({ gaps }: Gapped): readonly number[] => (gaps.length === 0 ? [0.5] : gaps.map(({ ms }) => ms / 1000));
 
 const rows: readonly Row[] = [
@@ -24,12 +29,11 @@ const rows: readonly Row[] = [
   { what: "node cut off, lease 6 s", scenario: "node cut off", goal: "9 s", most: 9, measured: seconds },
   { what: "switchover", scenario: "switchover", goal: "2 s", most: 2, measured: seconds },
   {
-    what: "new member, from its process's start until it follows",
+    what: "new member until it follows, its restore apart",
     scenario: "new members",
-    goal: "restore + 2 s",
+    goal: "2 s",
     most: 2,
-    measured: ({ members }: { readonly members: readonly { readonly readyMs: number }[] }) =>
-      members.map(({ readyMs }) => readyMs / 1000),
+    measured: ({ members }: NewMembers) => members.map(({ readyMs, restoreMs }) => (readyMs - restoreMs) / 1000),
   },
   {
     what: "sidecar with its watchdog, MB",
