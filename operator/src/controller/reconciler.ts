@@ -305,7 +305,7 @@ export class Reconciler {
     await this.#components.writer.patch(manifestOf(primary), {
       metadata: { uid: text(primary, "metadata", "uid"), annotations: change },
     });
-    switchovers.asked(this.#components.monotonicMs());
+    switchovers.asked(action.target, this.#components.monotonicMs());
   }
 
   /** What became of it, as far as is known. What was refused is tried again now and then, or once another size is asked for: a class may be changed. */

@@ -38,16 +38,31 @@ test.each<[string, readonly Step[]]>([
   [
     "what waits meanwhile is the same wish afterwards",
     [
-      [0, to("m-1"), no, `${waits(no)}, shown ${waits(no)}, told`],
-      [1, behind, undefined, "waits (m-1 is 11 s behind), shown waits (m-1 is 11 s behind)"],
-      [2, to("m-1"), no, `${waits(no)}, shown ${waits(no)}`],
+      [0, to("m-1"), undefined, "Switchover, shown Switchover"],
+      [1, to("m-1"), no, `${waits(no)}, shown ${waits(no)}, told`],
+      [2, behind, undefined, "waits (m-1 is 11 s behind), shown waits (m-1 is 11 s behind)"],
+      [3, to("m-1"), no, `${waits(no)}, shown ${waits(no)}`],
     ],
   ],
   [
-    "another target is another wish",
+    "another target is asked for when the one before would be, and its refusal is its own",
     [
-      [0, to("m-1"), no, `${waits(no)}, shown ${waits(no)}, told`],
-      [1, to("m-2"), no, `${waits(no, "m-2")}, shown ${waits(no, "m-2")}, told`],
+      [0, to("m-1"), undefined, "Switchover, shown Switchover"],
+      [1, to("m-1"), no, `${waits(no)}, shown ${waits(no)}, told`],
+      [2, to("m-2"), no, `${waits(no)}, shown ${waits(no)}`],
+      [31, to("m-2"), no, `Switchover, shown ${waits(no)}`],
+      [31.5, to("m-2"), no, `${waits(no)}, shown ${waits(no)}`],
+      [33, to("m-2"), no, `${waits(no, "m-2")}, shown ${waits(no, "m-2")}, told`],
+    ],
+  ],
+  [
+    "what stands on the pod from a wish before is no answer",
+    [
+      [0, to("m-1"), "old", "Switchover, shown Switchover"],
+      [1, to("m-1"), undefined, "Switchover, shown Switchover"],
+      [2, to("m-1"), no, `${waits(no)}, shown ${waits(no)}, told`],
+      [3, nothing, undefined, "Nothing, shown Nothing"],
+      [4, to("m-2"), no, "Switchover, shown Switchover"],
     ],
   ],
 ])("%s", (_what, steps) => {
@@ -56,27 +71,42 @@ test.each<[string, readonly Step[]]>([
     const asked = refusals.look(action, "uid-0", refused, seconds * 1000);
     const told = asked.isNews ? ", told" : "";
     expect(`${said(asked.action)}, shown ${said(asked.shown)}${told}`).toBe(expected);
-    if (asked.action.do === "Switchover") refusals.asked(seconds * 1000);
+    if (asked.action.do === "Switchover") refusals.asked(asked.action.target, seconds * 1000);
   }
 });
 
-test("one that was asked for again is asked for once more after half a minute, though its refusal was never seen to be gone", () => {
+/** At which of these seconds is it asked for, and told? What the pod says is never seen to be gone. */
+function inSeconds(count: number, target: (second: number) => string): { asked: number[]; told: number[] } {
   const refusals = new SwitchoverRefusals();
-  const asks = Array.from({ length: 100 }, (_, second) => {
-    const { action } = refusals.look(to("m-1"), "uid-0", no, second * 1000);
-    if (action.do === "Switchover") refusals.asked(second * 1000);
-    return action.do === "Switchover" ? [second] : [];
-  });
-  expect(asks.flat()).toEqual([30, 60, 90]);
+  const [asked, told]: [number[], number[]] = [[], []];
+  for (let second = 0; second < count; second++) {
+    const look = refusals.look(to(target(second)), "uid-0", no, second * 1000);
+    if (look.isNews) told.push(second);
+    if (look.action.do !== "Switchover") continue;
+    asked.push(second);
+    refusals.asked(look.action.target, second * 1000);
+  }
+  return { asked, told };
+}
+
+test("one that was asked for again is asked for once more after half a minute, though its refusal was never seen to be gone", () => {
+  expect(inSeconds(100, () => "m-1")).toEqual({ asked: [0, 31, 61, 91], told: [1] });
+});
+
+test("where another standby is the best at each look it is asked for as often, and told once of each", () => {
+  const { asked, told } = inSeconds(300, (second) => `m-${1 + (second % 2)}`);
+  expect(asked.length).toBeGreaterThan(8);
+  expect(asked.length).toBeLessThan(12);
+  expect(told.length).toBeLessThanOrEqual(2);
 });
 
 test("another primary has refused nothing yet", () => {
   const refusals = new SwitchoverRefusals();
-  refusals.look(to("m-1"), "uid-0", no, 0);
-  expect(refusals.look(to("m-1"), "uid-2", undefined, 1000)).toEqual({
-    action: to("m-1"),
-    shown: to("m-1"),
-    isNews: false,
-  });
-  expect(refusals.look(to("m-1"), "uid-2", no, 2000).isNews).toBe(true);
+  const asks = { action: to("m-1"), shown: to("m-1"), isNews: false };
+  expect(refusals.look(to("m-1"), "uid-0", undefined, 0)).toEqual(asks);
+  refusals.asked("m-1", 0);
+  expect(refusals.look(to("m-1"), "uid-0", no, 1000).isNews).toBe(true);
+  expect(refusals.look(to("m-1"), "uid-2", undefined, 2000)).toEqual(asks);
+  refusals.asked("m-1", 2000);
+  expect(refusals.look(to("m-1"), "uid-2", no, 3000).isNews).toBe(true);
 });
