@@ -13,7 +13,8 @@ export type ConditionType = (typeof conditionTypes)[number];
 /** Stable: alerts and scripts may depend on them. */
 export const conditionReasons = {
   Ready: {
-    AllMembersReady: "A primary serves, and every wanted member follows it.",
+    AllMembersReady:
+      "A primary serves, and every wanted member follows it: wanted by the spec before, while `Degraded` says `SpecInvalid` or `ApplyRefused`.",
     NoPrimary: "Nobody is primary.",
     MembersMissing: "A primary serves; fewer members follow than are wanted.",
     ScaledToZero: "No member is wanted, and none is there; the history is in the bucket.",

@@ -78,6 +78,8 @@ function kubelet(addresses: Addresses, node: NodeFiles): object {
     nodeStatusUpdateFrequency: "4s",
     nodeLeaseDurationSeconds: 16,
     resolvConf: node.resolvConf,
+    // So long a changed Secret may take to the pods that have it; a minute, if nobody says so.
+    syncFrequency: "15s",
   };
 }
 

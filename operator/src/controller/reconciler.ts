@@ -164,7 +164,9 @@ export class Reconciler {
     const outdated = kept && outdatedSidecar(cluster, kept, this.#settings.image);
     const missing = await this.#missing(look);
     await this.#status(memory, { cluster, members, action: shown, invalid, outdated, missing, cantGrow, resizing });
-    return this.#again(cluster, members, wrote ? { do: "Wait", why: "" } : action);
+    const again = this.#again(cluster, members, wrote ? { do: "Wait", why: "" } : action);
+    // What did not grow is asked for again, also where no member is wanted.
+    return again ?? (cantGrow === undefined ? undefined : this.#settings.steadyMs);
   }
 
   /** Somebody has to change something, and nothing is made of the spec until then. What is there goes on: it is looked after by what it is. */
