@@ -29,6 +29,35 @@ function hinder(machine: Machine): void {
   machine.master.hindrance = noWatchdog;
 }
 
+/** A Lease that nobody writes but the tested members. */
+function leaseElection(machine: Machine, server: LeaseServer): LeaseElection {
+  const { name } = machine;
+  return new LeaseElection(
+    {
+      member: name,
+      self: { uid: `uid-${name}`, nonce: name },
+      leaseMs: 3000,
+      renewDeadlineMs: 2000,
+      retryPeriodMs: 400,
+    },
+    {
+      clock: {
+        monotonicMs: () => machine.clock.monotonicMs(),
+        wallMs: () => machine.clock.wallMs(),
+        sleep: (ms, signal) => machine.clock.sleep(ms, signal),
+      },
+      random: new SeededRandom(1, "lease"),
+      logger: silent,
+      store: {
+        read: async () => server.stored,
+        create: async (record) => server.create(record),
+        update: async (from, record) => server.update(from, record),
+      },
+      witness: { ownMasterEnded: async () => true, evidence: async () => false },
+    },
+  );
+}
+
 test("whoever has no watchdog leaves the lead to another member, and says so", async () => {
   a.start();
   await world.until(() => a.role === "Primary");
@@ -96,31 +125,7 @@ test("the tail of its own epoch is shipped all the same", async () => {
 
 test("a lease that it had won is given back, and not renewed for ever", async () => {
   const server = new LeaseServer();
-  const election = new LeaseElection(
-    {
-      member: "a",
-      self: { uid: "uid-a", nonce: "a" },
-      leaseMs: 3000,
-      renewDeadlineMs: 2000,
-      retryPeriodMs: 400,
-    },
-    {
-      clock: {
-        monotonicMs: () => a.clock.monotonicMs(),
-        wallMs: () => a.clock.wallMs(),
-        sleep: (ms, signal) => a.clock.sleep(ms, signal),
-      },
-      random: new SeededRandom(1, "lease"),
-      logger: silent,
-      store: {
-        read: async () => server.stored,
-        create: async (record) => server.create(record),
-        update: async (from, record) => server.update(from, record),
-      },
-      witness: { ownMasterEnded: async () => true, evidence: async () => false },
-    },
-  );
-  a.start({}, { election });
+  a.start({}, { election: leaseElection(a, server) });
   await world.until(() => server.stored?.record.holder === "uid-a_a");
   a.master.hindrance = noWatchdog;
   await world.until(() => server.stored?.record.holder === "", 1000);
@@ -128,4 +133,37 @@ test("a lease that it had won is given back, and not renewed for ever", async ()
   expect([world.log.entries, server.stored?.record.holder]).toEqual([[], ""]);
   a.master.hindrance = undefined;
   await world.until(() => a.role === "Primary", 2000);
+});
+
+test("a disk that takes no write keeps the lease from nobody", async () => {
+  const server = new LeaseServer();
+  const full = new MetaMasterError("DiskFull", "transient", "no space");
+  const { records } = a;
+  let isFull = true;
+  a.start(
+    {},
+    {
+      election: leaseElection(a, server),
+      makeShipper: () => {
+        throw full;
+      },
+      records: Object.assign(Object.create(records) as typeof records, {
+        writeFailovers: async () => {
+          if (isFull) throw full;
+        },
+      }),
+    },
+  );
+  // Nobody else is there: it claims once, and then waits for its disk.
+  await world.until(() => a.lines.some((line) => line.includes("the claimed epoch could not be begun")));
+  await world.pass(10 * world.leaseMs);
+  expect(a.member.status.trouble).toContain("no space");
+  expect(a.lines.filter((line) => line.includes("following is held up")).length).toBeLessThan(30);
+  expect(world.log.entries.filter(({ header }) => header.kind === "claim")).toHaveLength(1);
+  b.start({}, { election: leaseElection(b, server) });
+  await world.until(() => b.role === "Primary", 3 * world.leaseMs);
+  isFull = false;
+  await world.pass(2 * world.leaseMs);
+  b.crash();
+  await world.until(() => a.lines.some((line) => line.includes("claimed epoch 3")));
 });

@@ -33,7 +33,6 @@ export async function follow(context: MemberContext, watch: Watch, reason: strin
       if (watch.stale) return { to: "Syncing", reason: "the log goes on behind what the disk is ahead of" };
       const entries = await look(context, watch);
       if (watch.stale) return { to: "Syncing", reason: "the log went on while the disk was ahead of it" };
-      backoff.reset();
       if (entries.length > 0) memory.lastResync = undefined;
       await companion.keepRunning(watch);
       const nowMs = clock.monotonicMs();
@@ -41,11 +40,11 @@ export async function follow(context: MemberContext, watch: Watch, reason: strin
         await watch.save();
         savedMs = nowMs;
       }
+      // Before it asks for its candidacy: whoever asks may take a lease, and would keep it from everybody else.
+      await tryDisk(context);
+      backoff.reset();
       const candidacy = mayBe(context, watch) ? election.candidacy(nowMs) : undefined;
-      if (candidacy !== undefined) {
-        await tryDisk(context);
-        return { to: "Promoting", watch, candidacy };
-      }
+      if (candidacy !== undefined) return { to: "Promoting", watch, candidacy };
       // What was read may be only a part of what is there.
       if (entries.length > 0) continue;
       const delayMs = Math.max(1, election.pollDelayMs(clock.monotonicMs()));
