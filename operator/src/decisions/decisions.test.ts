@@ -147,6 +147,10 @@ test.each([
   ["P0 S1'^ Y2", "Wait"],
   ["M0' S1'", "Wait"],
   ["P0' U1'= S2'", "Wait"],
+  // A template under which nobody can be elected takes no more than one standby.
+  ["P0' S1' S2^", "Wait"],
+  ["P0' S1^ S2", "Wait"],
+  ["P0' S1'^ S2", "DeletePod m-1"],
 ])("a rollout under %s: %s", (text, expected) => {
   const wish = { current: members(text).length, revision: "new", maxLagSeconds: 10 };
   expect(said(rollout(members(text), { ...wish, policy: "StandbysFirst" }))).toBe(expected);

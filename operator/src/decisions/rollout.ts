@@ -30,6 +30,11 @@ export function rollout(members: readonly Member[], { current, revision, policy,
     return wait(`${late.name} ${is}: ${wayOut(late, isOld(late))}`);
   }
   if (primary === undefined) return wait("nobody is primary");
+  // It follows, and does not stand for election perhaps (no watchdog, a bucket that takes no write): what its template brought the others are spared.
+  const unwell = members.find((member) => member !== primary && !isOld(member) && member.troubled);
+  if (unwell !== undefined) {
+    return wait(`${unwell.name} is of the new template, and troubled: the next pod is replaced once it is well`);
+  }
   const standby = members
     .filter((member) => member !== primary && isOld(member))
     .toSorted((a, b) => b.ordinal - a.ordinal)[0];
