@@ -1,7 +1,11 @@
 import { afterEach, beforeEach, describe, expect, test } from "@jest/globals";
 import { Changes } from "../base/changes.js";
+import { MetaMasterError } from "../base/errors.js";
+import type { LogReader } from "../log/log.js";
 import type { Proof } from "./proof.js";
 import { pause } from "../base/scope.js";
+import { memoryReader } from "./testing/memory-log.js";
+import { ModelFollower } from "./testing/model-replica.js";
 import { World, type Machine } from "./testing/world.js";
 
 let world: World;
@@ -31,6 +35,7 @@ const never = new AbortController().signal;
 
 describe("a bucket that was not found safe yet", () => {
   let passed: boolean;
+  let isAway: boolean;
   const proof: Proof = {
     within: async (ms, signal) => {
       if (!passed) await b.clock.sleep(ms, signal);
@@ -41,7 +46,24 @@ describe("a bucket that was not found safe yet", () => {
     passed = false;
     a.start();
     await world.until(() => a.role === "Primary");
-    b.start({}, { proof });
+    isAway = false;
+    const reader = (): LogReader => memoryReader(world.log, "b", b.clock);
+    b.start(
+      {},
+      {
+        proof,
+        makeFollower: () =>
+          new ModelFollower(b.disk, {
+            cluster: reader().cluster,
+            read: (slot, signal) => reader().read(slot, signal),
+            findGap: (slot, signal) => reader().findGap(slot, signal),
+            next: (position, signal) =>
+              isAway
+                ? Promise.reject(new MetaMasterError("BucketUnavailable", "transient", "away"))
+                : reader().next(position, signal),
+          }),
+      },
+    );
     await world.until(() => b.role === "Standby");
   });
 
@@ -62,6 +84,17 @@ describe("a bucket that was not found safe yet", () => {
     const switched = a.member.switchover({ to: "b" }, never);
     await world.pass(1000);
     expect(world.log.answers).toEqual([]);
+    passed = true;
+    expect(await world.settle(switched)).toMatchObject({ primary: "b" });
+  });
+
+  test("it is given also where a look fails before the bucket is found safe", async () => {
+    const switched = a.member.switchover({ to: "b" }, never);
+    await world.pass(1000);
+    isAway = true;
+    await world.until(() => b.member.status.trouble === "away");
+    isAway = false;
+    await world.pass(500);
     passed = true;
     expect(await world.settle(switched)).toMatchObject({ primary: "b" });
   });

@@ -21,6 +21,7 @@ export async function follow(context: MemberContext, watch: Watch, reason: strin
   memory.watch = watch;
   const backoff = new Backoff(components.random, settings.retry);
   const companion = new RoleAwareRunner(context);
+  const asked: ReadEntry[] = [];
   let begun = false;
   let savedMs = clock.monotonicMs();
   const { changed } = election;
@@ -28,7 +29,7 @@ export async function follow(context: MemberContext, watch: Watch, reason: strin
     const since = changed.count;
     try {
       if (await beginsToAbstain(context, watch)) begun = false;
-      if (!begun) await begin(context, watch);
+      if (!begun) await begin(context, watch, asked);
       begun = true;
       if (watch.stale) return { to: "Syncing", reason: "the log goes on behind what the disk is ahead of" };
       const entries = await look(context, watch);
@@ -59,20 +60,20 @@ export async function follow(context: MemberContext, watch: Watch, reason: strin
   return await leave(context, watch);
 }
 
-/** Follows until the bucket is proven, and only then stands. What was written before this stint says nothing about who lives now, but for the last entry. */
-async function begin(context: MemberContext, watch: Watch): Promise<void> {
+/** Follows until the bucket is proven, and only then stands. `asked`: handovers that are to be answered then, kept where a look fails. What was written before this stint says nothing about who lives now, but for the last entry. */
+async function begin(context: MemberContext, watch: Watch, asked: ReadEntry[]): Promise<void> {
   const { components, identity, memory, stop } = context;
   let last = (await readToEnd(context, watch)).at(-1);
   identity.arm();
-  let asked: readonly ReadEntry[] = [];
   while (!watch.stale && !(await components.proof.within(UNPROVEN_LOOK_MS, stop))) {
     const entries = await readToEnd(context, watch);
     last = entries.at(-1) ?? last;
-    if (entries.some(({ header }) => header.kind === "handover")) asked = entries;
+    asked.push(...entries.filter(({ header }) => header.kind === "handover"));
   }
   if (watch.stale) return;
   // Whoever asked for this member while it could not stand yet is answered now.
   await answerLast(context, watch, asked);
+  asked.length = 0;
   const { slot } = watch.end;
   if (last === undefined && slot >= 0) last = await components.reader.read(slot, stop);
   if (last !== undefined) noteWriter(context, last);
