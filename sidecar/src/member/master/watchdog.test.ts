@@ -16,6 +16,8 @@ import { Watchdog } from "./watchdog.js";
 // The two sides with a real socket between them, and a real process that has a real LOCK open.
 
 const LONG_MS = 600_000;
+/** A process is started meanwhile, on a machine that may be busy. */
+const SHORT_MS = 5000;
 const clock = new SystemClock();
 let root: string;
 let path: string;
@@ -119,7 +121,7 @@ test("a deadline counts once it is acknowledged; past it the master is killed an
   await start();
   const guard = sidecar();
   expect(guard.untilMs).toBe(-Infinity);
-  const deadlineMs = clock.monotonicMs() + 1500;
+  const deadlineMs = clock.monotonicMs() + SHORT_MS;
   guard.extend(deadlineMs);
   await guard.acknowledged(deadlineMs);
   expect(guard.untilMs).toBe(deadlineMs);
@@ -133,12 +135,13 @@ test("a deadline counts once it is acknowledged; past it the master is killed an
 test("extended it lives on; no longer extended, and with a sidecar that is lost, it dies at once", async () => {
   await start();
   const guard = sidecar();
-  guard.extend(clock.monotonicMs() + 1000);
+  const firstMs = clock.monotonicMs() + SHORT_MS;
+  guard.extend(firstMs);
   const child = await master();
   const deadlineMs = clock.monotonicMs() + LONG_MS;
   guard.extend(deadlineMs);
   await guard.acknowledged(deadlineMs);
-  await clock.sleep(1200);
+  await clock.sleep(firstMs + 200 - clock.monotonicMs());
   expect(isDead(child)).toBe(false);
   guard.leave();
   await until("it is killed", () => isDead(child));
@@ -182,7 +185,7 @@ test("one that is killed is missed at once, keeps its promise for the sidecar to
   expect(guard.untilMs).toBe(early);
   await start();
   await until("the new one acknowledges", () => guard.untilMs === early + 1000);
-  await clock.sleep(1200);
+  await clock.sleep(firstMs + 200 - clock.monotonicMs());
   expect(isDead(child)).toBe(false);
 });
 
