@@ -200,7 +200,7 @@ test("a spec that becomes invalid: nothing is made of it, and what runs is looke
   expect((await stage.eventReasons()).filter((each) => each === "SpecInvalid")).toHaveLength(1);
   await stage.patch("mmc", { spec: { ...of("two"), switchover: null } });
   await stage.until("it is scaled", async () => JSON.stringify(await made()).includes('"replicas":5'));
-  expect(await stage.condition("Degraded")).not.toContain("SpecInvalid");
+  await stage.untilCondition("Degraded", /^(?!.*SpecInvalid)/);
 });
 
 test("a template that is refused while members run: a drained node's primary hands over, the refusal is told once and asked for ever less often", async () => {
@@ -214,7 +214,7 @@ test("a template that is refused while members run: a drained node's primary han
   expect(await configuration()).toEqual(before);
   await server.kubectl(["cordon", node]);
   await stage.until("another is to be primary", async () => await switchedTo(1));
-  expect(await stage.condition("Progressing")).toMatch(new RegExp(`^True SwitchingOver To ${name}-1`));
+  await stage.untilCondition("Progressing", new RegExp(`^True SwitchingOver To ${name}-1`));
   await sleep(4000);
   const { writes } = stage.operator.writer;
   await sleep(10_000);
@@ -253,7 +253,7 @@ test("a switchover that is refused again and again is told once, and once more f
   const no = `SwitchoverRefused the switchover to ${name}-1 was refused, it will be asked for again:`;
   await refuse("no");
   await stage.until("it is told", async () => (await told()).length === 2);
-  expect(await stage.condition("Progressing")).toMatch(/^True SwitchingOver .*was refused.*: no$/);
+  await stage.untilCondition("Progressing", /^True SwitchingOver .*was refused.*: no$/);
   const { resourceVersion } = (await stage.get("mmc"))["metadata"] as { resourceVersion: string };
   await sleep(20_000);
   await refuse("no");
@@ -265,7 +265,7 @@ test("a switchover that is refused again and again is told once, and once more f
   await refuse("never");
   await stage.until("the other reason is told", async () => (await told()).length === 3);
   expect((await told()).toSorted()).toEqual([asked, `${no} never`, `${no} no`].toSorted());
-  expect(await stage.condition("Progressing")).toMatch(/: never$/);
+  await stage.untilCondition("Progressing", /: never$/);
 });
 
 test("deleted with its namespace: what no Job can empty any more is told, and ends with Retain", async () => {
@@ -380,7 +380,7 @@ test("what is done to a pod, and why a drain waits, is told by events", async ()
   stage.pods.be(0, "Primary", 9);
   await stage.pods.make(0, "r1", `${name}-node`);
   await stage.until("it is told", async () => /DrainWaits .*Scale out/.test(await events("MetaMasterCluster", name)));
-  expect(await stage.condition("Progressing")).toMatch(/is cordoned, and it is the only member/);
+  await stage.untilCondition("Progressing", /is cordoned, and it is the only member/);
   await server.kubectl(["delete", "node", `${name}-node`]);
   await stage.seen("r2");
   // No kubelet is there to end it.

@@ -103,6 +103,15 @@ export class OperatorStage {
     return [status, reason, message].map((each) => (typeof each === "string" ? each : "")).join(" ");
   }
 
+  /** What is done, and told by an event, stands in the status a moment later. */
+  async untilCondition(type: string, says: RegExp): Promise<void> {
+    let last = "";
+    const holds = async (): Promise<boolean> => says.test((last = await this.condition(type)));
+    await this.until(`${type} says ${String(says)}`, holds).catch((error: unknown) => {
+      throw new Error(`${type} says ${last}`, { cause: error });
+    });
+  }
+
   /** Of the events about the resource. */
   async eventReasons(): Promise<string[]> {
     const about = `involvedObject.name=${this.name}`;
