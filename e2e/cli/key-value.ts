@@ -5,7 +5,10 @@ import { until, type MemberProcess } from "./member-process.js";
 /** Resolves with the status: 200 is an acknowledgement; 0: no answer came. */
 export async function tryPut(url: string, key: string, value: string, ms = 30_000): Promise<number> {
   try {
-    const answer = await fetch(`${url}/kv/${key}`, { method: "PUT", body: value, signal: AbortSignal.timeout(ms) });
+    const signal = AbortSignal.timeout(ms);
+    // A connection that is kept is closed by its server after five seconds, which may be now.
+    const headers = { connection: "close" };
+    const answer = await fetch(`${url}/kv/${key}`, { method: "PUT", body: value, headers, signal });
     await answer.arrayBuffer();
     return answer.status;
   } catch {
