@@ -49,8 +49,7 @@ async function make(name: string, lease = "4s"): Promise<MemberProcess> {
 }
 
 async function holder(): Promise<string> {
-  const { spec } = (await server.api.get("lease", "test")) as { spec?: { holderIdentity?: string } };
-  return spec?.holderIdentity ?? "";
+  return await server.api.holder("test");
 }
 
 async function untilLabel(pod: string, label: string): Promise<void> {

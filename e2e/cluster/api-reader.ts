@@ -71,6 +71,12 @@ export class ApiReader {
     return found["items"] as readonly Json[];
   }
 
+  /** Of a Lease; "": nobody. */
+  async holder(lease: string): Promise<string> {
+    const { spec } = (await this.get("lease", lease)) as { spec?: { holderIdentity?: string } };
+    return spec?.holderIdentity ?? "";
+  }
+
   close(): void {
     this.#agent.destroy();
   }

@@ -103,8 +103,7 @@ test("it can be frozen, killed and booted, and knows what it knew", async () => 
 });
 
 async function holder(): Promise<string> {
-  const { spec } = (await server.api.get("lease", "primary")) as { spec: { holderIdentity: string } };
-  return spec.holderIdentity;
+  return await server.api.holder("primary");
 }
 
 /** Within 30 s: RBAC reaches the authorizer by a watch. */

@@ -206,7 +206,7 @@ export class Meta {
 
   /** By the label that the sidecars set: it needs no operator. */
   async labelled(): Promise<readonly { readonly name: string; readonly address: string }[]> {
-    return primariesOf(await this.#pods(",metamaster.io/role=primary"));
+    return primariesOf(await this.#pods());
   }
 
   /** All members wanted follow a primary, nothing is being changed, and it stays so: the status follows what happens by a moment. Gives the primary. */
@@ -248,8 +248,8 @@ export class Meta {
     return (await this.#pods()).flatMap(({ status }) => status.podIP ?? []);
   }
 
-  async #pods(andLabels = ""): Promise<readonly Pod[]> {
-    return (await this.cluster.api.list("pod", `metamaster.io/cluster=${this.name}${andLabels}`)) as unknown as Pod[];
+  async #pods(): Promise<readonly Pod[]> {
+    return (await this.cluster.api.list("pod", `metamaster.io/cluster=${this.name}`)) as unknown as Pod[];
   }
 
   /** Of a container of ours in a pod. */

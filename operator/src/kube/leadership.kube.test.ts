@@ -31,8 +31,7 @@ function candidate(identity: string, onVerb: (verb: string) => void = () => unde
 }
 
 async function holder(): Promise<string> {
-  const { spec } = (await server.api.get("lease", name)) as { spec?: { holderIdentity?: string } };
-  return spec?.holderIdentity ?? "";
+  return await server.api.holder(name);
 }
 
 /** Renews until it is stopped, or has lost it; gives whether it has. */
